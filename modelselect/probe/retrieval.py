@@ -294,12 +294,13 @@ def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
             entry = json.loads(line)
             if not isinstance(entry, dict) or "_id" not in entry:
                 raise ValueError("it has no _id")
-            yield str(entry["_id"]), _text_of(entry)
+            found = str(entry["_id"]), _text_of(entry)
         except (ValueError, RecursionError) as error:
             raise DatasetError(
                 f"line {number} of {path} cannot be read ({error}); expected a line of JSON such as "
                 '{"_id": "1", "text": "..."}.'
             ) from None
+        yield found
 
 
 def _text_of(document: Any) -> str:

@@ -58,7 +58,7 @@ _METADATA = "metadata"
 """Name of the tables that say the labels of the image files next to them."""
 
 _AT_ONCE = 10_000
-"""Rows of Parquet that `datasets` reads at once; by itself it takes the size of the first group of rows, which may be 0."""
+"""Rows of Parquet that `datasets` reads at once. By itself it takes the size of the first group of rows, maybe 0."""
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 
