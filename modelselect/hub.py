@@ -237,8 +237,6 @@ def _explained(what: Repository) -> Iterator[None]:
             f"{what} does not exist on the Hub, or you have no access to it; check the name, or run `hf auth login`"
         ) from error
     except Exception as error:
-        if not (isinstance(error, OSError) or _is_transport(error)):
-            raise
         raise raises(f"{what}: {_advice(error)} ({' '.join(str(error).split())})") from error
 
 
@@ -251,7 +249,9 @@ def _advice(error: Exception) -> str:
         return "you have no permission to do this; use a repository of your own, or a token that has the permission"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "the Hub's client is offline; unset HF_HUB_OFFLINE"
-    return "the Hub could not be reached; try again later"
+    if isinstance(error, OSError) or _is_transport(error):
+        return "the Hub could not be reached; try again later"
+    return f"the Hub's answer cannot be used; try again later, and check HF_ENDPOINT: {type(error).__name__}"
 
 
 def _status(error: Exception) -> int:

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, RepoCard
 
 import modelselect as ms
 from modelselect.cli import app
-from modelselect.errors import HubError, InvalidInputError, LeaderboardError
+from modelselect.errors import HistoryError, HubError, InvalidInputError, LeaderboardError, SearchError
 from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
@@ -295,6 +295,25 @@ def test_a_hub_that_fails_while_a_leaderboard_is_read_is_one_error(
     assert str(caught.value).isprintable()
     writer.faults.clear()
     assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"5", b"{}", b'{"siblings": 5}', b"<html>", b"[" * 100_000])
+@pytest.mark.parametrize("verb", ["push", "read", "load", "history"])
+def test_answers_of_a_hub_that_mean_nothing_are_one_error(
+    writer: Hub, verb: str, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    writer.misbehave(r"(GET|POST) /api/", rewrite=lambda _: body)
+    with pytest.raises((HubError, HistoryError, InvalidInputError, SearchError)) as caught:
+        if verb == "push":
+            board("a").push_to_hub(REPOSITORY)
+        elif verb == "read":
+            ms.Leaderboard.from_hub(REPOSITORY)
+        elif verb == "load":
+            ms.load("hub:lab/pets")
+        else:
+            History(tmp_path / "history.sqlite").fetch(REPOSITORY)
+    assert "lab/pets" in str(caught.value)
 
 
 def test_a_leaderboard_without_an_end_is_not_read(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
