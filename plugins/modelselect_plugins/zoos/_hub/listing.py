@@ -118,8 +118,8 @@ def resolved(repository: str, revision: str | None, settings: Mapping[str, str])
         return Candidate("hub", with_settings(repository, settings), path.name, metadata)
     if not isinstance(info.id, str) or NAME.fullmatch(info.id) is None or not client.is_commit(info.sha):
         raise SearchError(
-            f"{repository!r} could not be looked up: the Hub's answer names no model and commit. Check HF_ENDPOINT, and "
-            "try again later"
+            f"{repository!r} could not be looked up: the Hub's answer names no model and commit. Check HF_ENDPOINT, "
+            "and try again later"
         )
     try:
         metadata = _facts(info)
