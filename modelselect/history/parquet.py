@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import TABLES
-
-if TYPE_CHECKING:
-    import pandas as pd
+from modelselect.store.files import check_is_file
 
 Row = tuple[Any, ...]
+
+MOST_ROWS = 20_000_000
+"""Rows of a table, at most: a small file may say that it has billions."""
 
 _CARD = """---
 tags:
@@ -61,22 +62,37 @@ def read_parquet(folder: Path) -> dict[str, list[Row]]:
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[Row]:
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     if not path.exists():
         return []
     with _explained(path, "read"):
+        check_is_file(path)
         try:
-            frame: pd.DataFrame = pd.read_parquet(path)
-        except (ValueError, ArithmeticError) as error:  # pyarrow's own errors among them
+            with pq.ParquetFile(path) as file:
+                rows, present = file.metadata.num_rows, file.schema_arrow.names
+                _check_shape(path, rows, present, columns)
+                frame = file.read(list(columns)).to_pandas(ignore_metadata=True)
+        except (OSError, InvalidInputError):
+            raise
+        except Exception as error:  # Arrow's own errors are of many kinds
             raise InvalidInputError(f"{path.name} is no Parquet file ({error}); export the history again") from error
-    missing = [column for column in columns if column not in frame.columns]
+    return list(frame[list(columns)].itertuples(index=False, name=None))
+
+
+def _check_shape(path: Path, rows: int, present: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises for a table that lacks columns, has one of them twice, or has more rows than a history."""
+    if rows > MOST_ROWS:
+        raise InvalidInputError(f"{path.name} has {rows:,} rows; expected at most {MOST_ROWS:,}")
+    missing = [column for column in columns if column not in present]
     if missing:
         raise InvalidInputError(
-            f"{path.name} has the columns {', '.join(map(str, frame.columns))}, and lacks {', '.join(missing)}; "
+            f"{path.name} has the columns {', '.join(present)}, and lacks {', '.join(missing)}; "
             "export the history again"
         )
-    return list(frame[list(columns)].itertuples(index=False, name=None))
+    twice = [column for column in columns if present.count(column) > 1]
+    if twice:
+        raise InvalidInputError(f"{path.name} has several columns {', '.join(twice)}; export the history again")
 
 
 @contextlib.contextmanager
