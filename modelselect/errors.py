@@ -11,21 +11,19 @@ import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-_LONGEST_MESSAGE = 10_000
-"""Characters."""
-
 
 class ModelSelectError(Exception):
-    """The root: `except ModelSelectError` catches everything that modelselect raises on purpose.
+    r"""The root: `except ModelSelectError` catches everything that modelselect raises on purpose.
 
-    A message may quote a text from outside. It is cut after 10,000 characters, and halves of surrogate pairs, which no
-    file takes, become question marks.
+    Its text may quote what others wrote, so it is made fit for a terminal and a file: no control characters, no marks
+    that turn its direction, no halves of surrogate pairs, and a bounded length.
+
+    >>> str(ModelSelectError("there is no column 'a\x1b[31m'"))
+    "there is no column 'a�[31m'"
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
-        text = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
-        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return "\n".join(map(_printable, _cut(super().__str__(), _LONGEST_MESSAGE).split("\n")))
 
 
 class InvalidInputError(ModelSelectError, ValueError):
@@ -230,7 +228,7 @@ class Failure:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage", str(self.stage))  # plain data, whatever reads or writes it
-        object.__setattr__(self, "reason", _shown(self.reason))
+        object.__setattr__(self, "reason", _printable(_cut(self.reason, _LONGEST_REASON)))
 
     @classmethod
     def from_exception(cls, stage: str, exception: BaseException) -> Failure:
@@ -245,11 +243,17 @@ class Failure:
 _LONGEST_REASON = 2000
 """Characters. A message of a library may hold a whole file."""
 
+_LONGEST_MESSAGE = 5000
+"""Characters. A message may quote several values, and name several candidates with the reason of each."""
 
-def _shown(reason: str) -> str:
-    """The reason as it may be shown and written: no control characters, valid Unicode, of bounded length."""
-    short = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-    return short if short.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in short)
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def _printable(line: str) -> str:
+    """The line without control characters and halves of surrogate pairs."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

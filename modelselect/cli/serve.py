@@ -37,6 +37,7 @@ from modelselect.report.names import dataset_name, display_names
 from modelselect.report.page import html, missing
 from modelselect.report.subject import Subject
 from modelselect.store.store import Store
+from modelselect.utils.paths import expanded
 from modelselect.utils.text import in_bytes, printable, valid_text
 from modelselect.utils.versions import __version__
 
@@ -131,7 +132,7 @@ class Shelf:
     """
 
     def __init__(self, places: Iterable[Path]) -> None:
-        self._places = [Path(place).expanduser().resolve() for place in places]
+        self._places = [expanded(place).resolve() for place in places]
         self._seen: dict[tuple[str, State], Board | None] = {}
         self._summaries: dict[Board, dict[str, Any]] = {}
         self._lock = threading.Lock()

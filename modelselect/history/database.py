@@ -32,6 +32,7 @@ from modelselect.history.records import (
     recipe_of,
 )
 from modelselect.store.files import user_path
+from modelselect.utils.paths import expanded
 
 PATH_VARIABLE = "MODELSELECT_HISTORY"
 
@@ -107,7 +108,7 @@ class Database:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = (Path(path).expanduser() if path is not None else default_path()).absolute()
+        self.path = (expanded(path) if path is not None else default_path()).absolute()
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> int:
         """Adds rows to one of `TABLES`, with its columns, and returns how many of them were new.

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from modelselect.store.files import user_path
 from modelselect.store.remote import check_usable, is_folder, one_line, opened, shown, url_of
+from modelselect.utils.paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Exchange:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = url_of(address) or str(Path(address).expanduser().absolute())
+        self.address = url_of(address) or str(expanded(address).absolute())
         check_usable(url_of(address) or "file://")
 
     @classmethod

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import TABLES
+from modelselect.store.files import check_is_file
 from modelselect.utils.parquet import Decoded
 from modelselect.utils.system import available_memory
 from modelselect.utils.text import in_bytes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Row = tuple[Any, ...]
 
@@ -67,25 +65,35 @@ def read_parquet(folder: Path) -> dict[str, list[Row]]:
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[Row]:
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     if not path.exists():
         return []
     with _explained(path, "read"):
+        check_is_file(path)
         try:
             _check_size(path)
-            frame: pd.DataFrame = pd.read_parquet(path)
-        except InvalidInputError:
+            with pq.ParquetFile(path) as file:
+                _check_columns(path, file.schema_arrow.names, columns)
+                frame = file.read(list(columns)).to_pandas(ignore_metadata=True)
+        except (OSError, InvalidInputError):
             raise
-        except (ValueError, ArithmeticError) as error:  # pyarrow's own errors among them
+        except Exception as error:  # Arrow's own errors are of many kinds
             raise InvalidInputError(f"{path.name} is no Parquet file ({error}); export the history again") from error
-    missing = [column for column in columns if column not in frame.columns]
+    return list(frame[list(columns)].itertuples(index=False, name=None))
+
+
+def _check_columns(path: Path, present: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises for a table that lacks columns, or has one of them twice."""
+    missing = [column for column in columns if column not in present]
     if missing:
         raise InvalidInputError(
-            f"{path.name} has the columns {', '.join(map(str, frame.columns))}, and lacks {', '.join(missing)}; "
+            f"{path.name} has the columns {', '.join(present)}, and lacks {', '.join(missing)}; "
             "export the history again"
         )
-    return list(frame[list(columns)].itertuples(index=False, name=None))
+    twice = [column for column in columns if present.count(column) > 1]
+    if twice:
+        raise InvalidInputError(f"{path.name} has several columns {', '.join(twice)}; export the history again")
 
 
 def _check_size(path: Path) -> None:

@@ -36,6 +36,7 @@ from modelselect.probe.probe import Probe
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
 from modelselect.tasks.task import Task
+from modelselect.utils.paths import expanded
 from modelselect.utils.process_state import unchanged
 from modelselect.utils.text import printable
 from modelselect.utils.versions import DISTRIBUTION
@@ -324,7 +325,7 @@ _HELP = "Expected 'zoo:name' or 'zoo:glob*', for example 'embedded:*', 'timm:res
 
 def _folder(name: str) -> bool:
     try:
-        return name.strip() != "" and Path(name.strip()).expanduser().is_dir()
+        return name.strip() != "" and expanded(name.strip()).is_dir()
     except (OSError, ValueError, RuntimeError):  # too long, or with a null character
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,9 @@ def check_cards(root: Path) -> None:
     Raises:
         DatasetError: an address or a file outside the folder is named, or the description would be endless once its
             references to parts of itself are written out.
-        Exception: of the Hub's client and of YAML, for a description that is damaged.
+        Exception: of YAML, for a description that is damaged.
     """
-    import huggingface_hub
-    import yaml  # type: ignore[import-untyped]
-
-    readme, standalone = (root / name for name in CARDS)
-    described: list[Any] = []
-    if readme.is_file():
-        described.append(huggingface_hub.DatasetCard.load(readme).data.to_dict())
-    if standalone.is_file():
-        described.append(yaml.safe_load(standalone.read_text("utf-8")))
+    described = [_described(path) for name in CARDS if (path := root / name).is_file()]
     for name in _named_files(described, root):
         if "://" in name or "::" in name or name.startswith(("/", "~")) or ".." in name.split("/"):
             raise outside(root, name)
@@ -72,18 +64,45 @@ def outside(root: Path, name: str) -> DatasetError:
     )
 
 
-def _named_files(described: Any, root: Path) -> Iterator[str]:
+def _described(card: Path) -> Any:
+    """What a description says in YAML.
+
+    Raises:
+        DatasetError: it is nested too deeply, or has too many parts, so that reading it would take minutes.
+        Exception: it is no YAML.
+    """
+    import yaml
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    text = card.read_text("utf-8")
+    if card.suffix == ".md":
+        found = REGEX_YAML_BLOCK.search(text)
+        text = found[2] if found else ""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or number > _MOST_PARTS:
+            raise _too_large(card)
+    return yaml.load(text, Loader=loader)
+
+
+def _too_large(card: Path) -> DatasetError:
+    return DatasetError(
+        f"the description of the dataset in {card} has more than {_MOST_PARTS:,} parts or {_DEEPEST} levels. Give the "
+        "tables of each split."
+    )
+
+
+def _named_files(described: Sequence[Any], root: Path) -> Iterator[str]:
     """The names and patterns of files in a description."""
-    waiting: list[tuple[bool, Any]] = [(False, described)]
+    waiting: list[tuple[bool, Any]] = [(False, list(described))]
     visited = 0
     while waiting:
         names_files, value = waiting.pop()
         visited += 1
         if visited > _MOST_PARTS:
-            raise DatasetError(
-                f"the description of the dataset in {root} has more than {_MOST_PARTS:,} parts. Give the tables of "
-                "each split."
-            )
+            raise _too_large(root)
         if isinstance(value, str) and names_files:
             yield value
         elif isinstance(value, list):
@@ -92,5 +111,8 @@ def _named_files(described: Any, root: Path) -> Iterator[str]:
             waiting += [(names_files or key in ("data_files", "data_dir"), part) for key, part in value.items()]
 
 
-_MOST_PARTS = 1_000_000
-"""Values in a description, with a part that it refers to counted in every place."""
+_MOST_PARTS = 200_000
+"""Values in a description, with a part that it refers to counted in every place: `datasets` reads 10,000 a second."""
+
+_DEEPEST = 100
+"""Levels of a description."""

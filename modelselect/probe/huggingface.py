@@ -142,7 +142,7 @@ def rows_of(dataset: Any, *, input: Input, label: Label, origin: Origin | None =
         DatasetError: see `HuggingFaceRows` and `tagged_columns`.
     """
     check_rows("the dataset", len(dataset))
-    dataset = _with_images(dataset)
+    dataset = _with_images(_without_views(dataset))
     if (tagged := tagged_columns(dataset, input, label)) is not None:
         return tagged
     if (columns := mask_columns(dataset, input, label)) is not None:
@@ -272,6 +272,16 @@ def _with_images(dataset: Any) -> Any:
         struct = isinstance(feature, dict) and set(feature) == {"bytes", "path"} and "binary" in kind(feature["bytes"])
         if struct or (kind(feature) in ("binary", "large_binary") and _holds_files(sample_of(dataset, column))):
             dataset = dataset.cast_column(column, datasets.Image())
+    return dataset
+
+
+def _without_views(dataset: Any) -> Any:
+    """The dataset with texts of the usual kind, since few functions of Arrow take views of texts."""
+    import datasets
+
+    for column, feature in dataset.features.items():
+        if getattr(feature, "dtype", None) == "string_view":
+            dataset = dataset.cast_column(column, datasets.Value("large_string"))
     return dataset
 
 

@@ -19,6 +19,7 @@ from modelselect.probe.paths import Origin
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.probe.sounds import has_sound_suffix
 from modelselect.utils.containers import array_of_tensor, is_tensor, opened
+from modelselect.utils.paths import expanded
 
 _CHANNELS = (1, 3, 4)
 
@@ -117,7 +118,7 @@ def _inputs(value: Any, place: int, modality: str) -> list[Input]:
     if isinstance(value, Mapping) and {"bytes", "path"} >= value.keys():  # how `datasets` describes a file
         value = value["path"] if value.get("bytes") is None else value["bytes"]
     if modality in (IMAGE, AUDIO) and isinstance(value, (str, os.PathLike)):
-        path = Path(value).expanduser()
+        path = expanded(value)
         files = _files_in(path, modality) if path.is_dir() else [path]
         return [Input(in_utf8(str(each)), each, modality) for each in files]
     if modality == AUDIO and isinstance(value, (bytes, bytearray)):

@@ -74,6 +74,8 @@ class MaskRows(ImageParts):
         with ThreadPoolExecutor(usable_cores()) as threads:
             drawn = list(threads.map(self._drawn, range(len(pairs))))
         empty = [pairs[number][0] for number, (values, _) in enumerate(drawn) if not len(values)]
+        if not pairs:
+            raise DatasetError("there are no images with masks; expected at least one image and its mask.")
         if len(empty) == len(pairs):
             raise DatasetError(
                 f"no mask holds a class: all pixels of {listed(empty, 3)} are {IGNORED} or -1, which do not count. If "

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from modelselect.errors import DatasetError, did_you_mean
+from modelselect.utils.paths import expanded
 
 PREFIX = "data:"
 VARIABLE = "MODELSELECT_DATA"
@@ -56,7 +57,7 @@ class NamedDataset:
     def folder(self) -> Path | None:
         """The folder or file of the user with this dataset; None if there is none."""
         place = os.environ.get(VARIABLE)
-        path = Path(place).expanduser() / self.name if place else None
+        path = expanded(place) / self.name if place else None
         return path if path is not None and path.exists() else None
 
     @property

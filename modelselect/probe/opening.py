@@ -42,6 +42,8 @@ class ProbeSettings:
     targets: str | None
 
     def __post_init__(self) -> None:
+        for name, several in (("label", True), ("input", True), ("split", False), ("targets", False)):
+            _check_names(name, getattr(self, name), several=several)
         if self.targets is not None and self.targets not in TARGET_KINDS:
             raise DatasetError(f"targets is {self.targets!r}; expected one of {', '.join(TARGET_KINDS)}, or None.")
         _ = self.drawing
@@ -75,6 +77,14 @@ class ProbeSettings:
             "seed": seed if isinstance(seed, int) else 0,
             **given,
         }
+
+
+def _check_names(name: str, value: Any, *, several: bool) -> None:
+    """Raises for what is no text, and, where several may be given, no list of texts."""
+    is_list = several and isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
+    if value is not None and not isinstance(value, str) and not is_list:
+        shown = repr(value) if isinstance(value, (int, float, bytes, list, tuple)) else type(value).__name__
+        raise DatasetError(f"{name} is {shown}; expected a text{', a list of texts' if several else ''} or None.")
 
 
 KEPT = tuple(field.name for field in fields(ProbeSettings) if field.name not in ("size", "seed"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import DatasetError
+from modelselect.errors import DatasetError, ModelSelectError, contained, message_of
 from modelselect.probe.drawing import (
     CheckedRows,
     DrawingSettings,
@@ -164,6 +165,11 @@ class Probe:
             may_keep_all=may_keep_all,
             targets=targets,
         )
+        with _explained():
+            return cls._drawn(dataset, settings)
+
+    @classmethod
+    def _drawn(cls, dataset: Any, settings: ProbeSettings) -> Probe:
         opened = open_dataset(dataset, settings)
         drawing, record = settings.drawing, opened.record
         all_rows = replace(drawing, size=None)
@@ -451,3 +457,18 @@ class Probe:
         except DatasetError as error:  # fine-tuning needs these rows, and ranking does not
             return (str(error),)
         return tuple(unread([entry for entry in skipped if entry not in self.skipped]))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What a dataset's own code raises, or a library that reads it, is a `DatasetError` afterwards."""
+    try:
+        with contained():
+            yield
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        raise DatasetError(
+            f"the dataset cannot be read ({type(error).__name__}: {' '.join(message_of(error).split())}). Check that "
+            "each row can be read by itself, or give (inputs, labels)."
+        ) from error

@@ -292,11 +292,13 @@ def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
             continue
         try:
             entry = json.loads(line)
+            if not isinstance(entry, dict) or "_id" not in entry:
+                raise ValueError("it has no _id")
             found = str(entry["_id"]), _text_of(entry)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DatasetError(
-                f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); expected a line of "
-                'JSON such as {"_id": "1", "text": "..."}.'
+                f"line {number} of {path} cannot be read ({error}); expected a line of JSON such as "
+                '{"_id": "1", "text": "..."}.'
             ) from None
         yield found
 

@@ -27,6 +27,7 @@ from modelselect.probe.tables import open_dataset, table_name
 from modelselect.probe.tagged import tagged_lists
 from modelselect.probe.torch_datasets import TorchRows
 from modelselect.utils.containers import is_a, is_table
+from modelselect.utils.paths import expanded
 from modelselect.utils.target_kinds import RELEVANCE
 
 _EXPECTED = (
@@ -169,7 +170,7 @@ def _open_text(given: str | os.PathLike[str], asked: Asked) -> tuple[str, Splits
     if not os.fspath(given):  # as a path, an empty text would be the working directory
         raise DatasetError(f"the dataset is an empty text; {_EXPECTED}.")
     try:
-        path = Path(given).expanduser()
+        path = expanded(given)
         is_folder = path.is_dir()
     except (OSError, RuntimeError) as error:  # the name is too long, or the home folder is unknown
         raise DatasetError(f"{str(given)[:200]!r} is not a path ({error}); {_EXPECTED}.") from None

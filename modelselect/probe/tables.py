@@ -16,7 +16,6 @@ from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label
 from modelselect.probe.csv_files import read_csv
 from modelselect.probe.dataset_folders import check_cards, check_files, outside
-from modelselect.probe.frames import plain_table
 from modelselect.probe.huggingface import HuggingFaceRows, rows_of
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.listing import Listings, some
@@ -58,6 +57,9 @@ _OTHER_FILES: Mapping[str, str] = {
 
 _METADATA = "metadata"
 """Name of the tables that say the labels of the image files next to them."""
+
+_AT_ONCE = 10_000
+"""Rows of Parquet that `datasets` reads at once. By itself it takes the size of the first group of rows, maybe 0."""
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 
@@ -174,12 +176,14 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             for file in files:
                 _check_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
-        builder = datasets.load_dataset_builder(str(kind), data_files={"train": names})
-        loaded = _prepared(builder, files)["train"]
-        return datasets.Dataset(plain_table(loaded.data.table)) if _has_views(loaded) else loaded
+        at_once = {"batch_size": _AT_ONCE} if kind == "parquet" else {}
+        builder = datasets.load_dataset_builder(str(kind), data_files={"train": names}, **at_once)
+        return _prepared(builder, files)["train"]
     except DatasetError:
         raise
     except Exception as error:
+        if "corresponds to no data" in str(error):
+            raise DatasetError(f"the table {files[0]} has no rows; expected at least two, of two classes.") from None
         raise DatasetError(
             f"the table {files[0]} cannot be read ({_cause(error)}). Repair the file, or read it yourself and give the "
             "DataFrame."
@@ -203,10 +207,6 @@ def _check_json(path: Path) -> None:
             raise DatasetError(
                 f"the table {path} {fault}; expected an object for each row, with values for its columns."
             )
-
-
-def _has_views(dataset: Any) -> bool:
-    return any(getattr(feature, "dtype", None) == "string_view" for feature in dataset.features.values())
 
 
 def _refuse_test_table(path: Path) -> None:

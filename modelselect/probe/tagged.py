@@ -235,7 +235,7 @@ def _may_be_tags(name: str) -> bool:
 
 def _are_word_lists(inputs: Sequence[Any]) -> bool:
     """True for lists of texts, some of which may be empty."""
-    are_lists = all(isinstance(words, list | tuple | np.ndarray) for words in inputs)
+    are_lists = all(isinstance(words, list | tuple | np.ndarray) and is_sequence(words) for words in inputs)
     return are_lists and isinstance(next((words[0] for words in inputs if len(words)), None), str)
 
 

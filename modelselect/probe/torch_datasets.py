@@ -261,7 +261,7 @@ def _as_list(values: Any, n_rows: int) -> list[Any] | None:
     if values is None or isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
         return None
     listed = opened(values)
-    if listed is None or np.ndim(listed) == 0 or len(listed) != n_rows:
+    if listed is None or len(listed) != n_rows:
         return None
     if isinstance(listed, list) and all(isinstance(each, tuple) and len(each) == 2 for each in listed):
         return [each[1] for each in listed]

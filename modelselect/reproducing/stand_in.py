@@ -20,6 +20,7 @@ from modelselect.errors import InvalidInputError
 from modelselect.host.defaults import DEMO_ZOO, EMBEDDED_PROXY
 from modelselect.host.host import get_host
 from modelselect.protocols.protocol import Method, Protocol, Training
+from modelselect.utils.paths import expanded
 from modelselect.verification.recipe import FineTuning
 
 SHARED = "MODELSELECT_SHARED"
@@ -108,7 +109,7 @@ def _quick(protocol: Protocol, method: Method) -> Method:
 def lab_folder() -> Path | None:
     """The folder of the lab; None if there is none."""
     shared = os.environ.get(SHARED)
-    folder = Path(shared).expanduser() / "lab" if shared else None
+    folder = expanded(shared) / "lab" if shared else None
     return folder if folder is not None and (folder / "linear_probe.json").is_file() else None
 
 

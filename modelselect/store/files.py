@@ -9,12 +9,14 @@ import os
 import re
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelselect.errors import InvalidInputError, StoreError
+from modelselect.utils.paths import expanded
 from modelselect.utils.text import valid_text
 
 
@@ -117,11 +119,30 @@ def user_path(variable: str, kind: str, *parts: str) -> Path:
         kind: `cache` for what can be computed again (XDG_CACHE_HOME, else `~/.cache`), `data` for what cannot
             (XDG_DATA_HOME, else `~/.local/share`).
         parts: of the path in that folder.
+
+    Raises:
+        InvalidInputError: the account has no home folder, and no variable names another place.
     """
     if chosen := os.environ.get(variable):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     home = {"cache": Path(".cache"), "data": Path(".local", "share")}[kind]
-    return Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / home).joinpath("modelselect", *parts)
+    place = Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or expanded("~") / home)
+    if not place.is_absolute():
+        raise InvalidInputError(
+            f"this account has no home folder, so there is no place for {'/'.join(parts) or 'the store'}. "
+            f"Set {variable}."
+        )
+    return place.joinpath("modelselect", *parts)
+
+
+def check_is_file(path: str | os.PathLike[str]) -> None:
+    """Raises for what stands in the place of a file: reading a pipe or a device may never end.
+
+    Raises:
+        OSError: there is nothing, or a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device; expected a file", os.fspath(path))
 
 
 @contextlib.contextmanager

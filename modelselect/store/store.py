@@ -43,6 +43,7 @@ from modelselect.store.files import Holder, explained, is_abandoned, owned_name,
 from modelselect.store.remote import NOT_SHARED, Remote, front_of, remote_behind, shown, url_of
 from modelselect.store.trust import CHECKED_FILES, believe, file_state
 from modelselect.store.writer import Writer
+from modelselect.utils.paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Store:
         if (url := url_of(given)) is not None:
             self.path = front_of(url)
         else:
-            self.path = (Path(path).expanduser() if path is not None else default_path()).absolute()
+            self.path = (expanded(path) if path is not None else default_path()).absolute()
         self._tidied = False
 
     @staticmethod

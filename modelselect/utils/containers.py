@@ -49,6 +49,8 @@ def is_sequence(value: Any) -> bool:
     """True for a container of values in an order, which a text and a mapping are not."""
     if isinstance(value, (str, bytes, Mapping)):
         return False
+    if getattr(value, "ndim", 1) == 0 or hasattr(value, "toarray"):
+        return False  # a number, or a sparse matrix: neither has a length
     return hasattr(value, "__len__") and (hasattr(value, "__getitem__") or hasattr(value, "__array__"))
 
 

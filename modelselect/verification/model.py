@@ -29,6 +29,7 @@ from modelselect.host.lookup import search
 from modelselect.probe.images import Reading
 from modelselect.probe.inputs import Input, inputs_of
 from modelselect.probe.rows import reason_of
+from modelselect.utils.paths import expanded
 from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVANCE, ROW
 from modelselect.verification.answers import embeddings_of, label_sets_of, numbers_of
@@ -252,7 +253,7 @@ def _folder(name: str) -> Path | None:
     """The folder of one model that is meant, with or without the zoo's name before it; None if it is none."""
     zoo = get_host().zoo(DIRECTORY)
     prefix, colon, rest = name.partition(":")
-    path = Path(rest if colon and prefix in (zoo.name, *zoo.aliases) else name).expanduser()
+    path = expanded(rest if colon and prefix in (zoo.name, *zoo.aliases) else name)
     return path if (path / CONFIGURATION).is_file() else None
 
 

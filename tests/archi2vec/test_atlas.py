@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,16 @@ def test_what_cannot_be_drawn_or_found_is_said(folders: Path) -> None:
         atlas.nearest("embedded:resnet.leters")
     with pytest.raises(ExpressionError, match="no architecture matches"):
         atlas.add("embedded:zzz*")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_no_atlas(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "atlas.safetensors"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InvalidInputError, match="a folder, a pipe or a device"):
+        Atlas.load(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,35 @@ def test_a_file_of_more_rows_than_fit_into_memory_is_refused_before_it_is_decode
     pd.concat([frame.iloc[:1]] * 20_000).to_parquet(folder / "results.parquet")
     assert (folder / "results.parquet").stat().st_size < 50_000
     monkeypatch.setattr(parquet, "available_memory", lambda: 1_000_000)
-    monkeypatch.setattr(pd, "read_parquet", None)
     with pytest.raises(ms.errors.InvalidInputError, match=r"^results\.parquet has 20,000 rows, .* and 1 MB are free"):
+        History(tmp_path / "b.sqlite").load(folder)
+
+
+def test_an_exported_file_with_foreign_metadata_is_read_and_one_of_another_kind_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = full_history(tmp_path / "a.sqlite").export(tmp_path / "parquet")
+    path = folder / "results.parquet"
+    table = pq.read_table(path)
+    for number, metadata in enumerate([b"no JSON", b'{"index_columns": ["nowhere"], "columns": 5}', b"[]"]):
+        pq.write_table(table.replace_schema_metadata({b"pandas": metadata}), path)
+        with contextlib.suppress(ms.errors.InvalidInputError):
+            assert History(tmp_path / f"{number}.sqlite").load(folder).new == 5
+    twice = table.append_column("value", table.column("value"))
+    for changed in (twice, table.drop_columns(["value"])):
+        pq.write_table(changed, path)
+        with pytest.raises(ms.errors.InvalidInputError, match="value"):
+            History(tmp_path / "b.sqlite").load(folder)
+    odd = table.set_column(0, table.column_names[0], pa.array([[(1, 2)]] * len(table), pa.map_(pa.int32(), pa.int32())))
+    pq.write_table(odd, path)
+    assert History(tmp_path / "c.sqlite").load(folder).new == 0
+
+
+@pytest.mark.parametrize("name", ["results", "candidates", "proxies"])
+def test_a_pipe_among_exported_files_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    folder = full_history(tmp_path / "a.sqlite").export(tmp_path / "parquet")
+    (folder / f"{name}.parquet").unlink()
+    os.mkfifo(folder / f"{name}.parquet")
+    with pytest.raises(ms.errors.ModelSelectError):
         History(tmp_path / "b.sqlite").load(folder)

@@ -119,6 +119,45 @@ def test_half_a_surrogate_pair_in_an_answer_is_in_no_message(vit: Hub) -> None:
     str(caught.value).encode()
 
 
+def changed_info(**facts: Any) -> Any:
+    return lambda body: json.dumps({**json.loads(body), **facts}).encode()
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda body: b"",
+        lambda body: b"null",
+        lambda body: b"[]",
+        lambda body: b"5",
+        lambda body: body[:-20],
+        lambda body: b"<html>maintenance</html>",
+        lambda body: b"[" * 100_000,
+        changed_info(id="../../../elsewhere"),
+        changed_info(id=5),
+        changed_info(id=None),
+        changed_info(sha=None),
+        changed_info(sha="main/../.."),
+        changed_info(sha=7),
+        changed_info(siblings=5),
+        changed_info(siblings=[{"rfilename": 5}, {}, None]),
+        changed_info(tags=5),
+        changed_info(safetensors={"total": "many"}),
+        changed_info(securityRepoStatus={"filesWithIssues": [5]}),
+        changed_info(cardData={"language": {"a": 1}}),
+    ],
+)
+def test_whatever_the_hub_says_of_a_model_costs_at_most_its_row(vit: Hub, rewrite: Any, waits: list[float]) -> None:
+    vit.model("me/good", models.timm_files())
+    vit.misbehave(STEPS["look up"], rewrite=rewrite)
+    board = ms.select((IMAGES, LABELS), ["hub:me/vit", "hub:me/good"], estimators="centroid", progress=False)
+    good, other = sorted(board.rows, key=lambda each: each.candidate.name)
+    assert good.status == "ok"
+    assert other.status == "ok" or other.status.startswith("failed: ")
+    assert other.candidate.name == "me/vit"
+    assert [path for path in cached("*") if "elsewhere" in str(path)] == []
+
+
 # --- faults that pass ------------------------------------------------------------------------------------------------
 
 STEPS = {

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, RepoCard
 
 import modelselect as ms
 from modelselect.cli import app
-from modelselect.errors import HistoryError, HubError, InvalidInputError, LeaderboardError
+from modelselect.errors import HistoryError, HubError, InvalidInputError, LeaderboardError, SearchError
 from modelselect.history import History, Result
 from modelselect.leaderboard import publishing
 from modelselect.leaderboard.leaderboard import Row
@@ -341,6 +341,27 @@ def test_a_hub_that_fails_while_a_leaderboard_is_read_is_one_error(
     assert str(caught.value).isprintable()
     writer.faults.clear()
     assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"5", b"{}", b'{"siblings": 5}', b"<html>", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda folder: board("a").push_to_hub(REPOSITORY),
+        lambda folder: ms.Leaderboard.from_hub(REPOSITORY),
+        lambda folder: ms.load(f"hub:{REPOSITORY}"),
+        lambda folder: History(folder / "history.sqlite").fetch(REPOSITORY),
+    ],
+    ids=["push", "read", "load", "history"],
+)
+def test_answers_of_a_hub_that_mean_nothing_are_one_error(
+    writer: Hub, ask: Callable[[Path], Any], body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    writer.misbehave(r"(GET|POST) /api/", rewrite=lambda _: body)
+    with pytest.raises((HubError, HistoryError, InvalidInputError, SearchError)) as caught:
+        ask(tmp_path)
+    assert REPOSITORY in str(caught.value)
 
 
 def test_a_leaderboard_without_an_end_is_not_read(writer: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,13 @@ def test_a_description_that_grows_without_bounds_is_refused(folder: Path) -> Non
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
     (folder / "README.md").write_text("\n".join(["---", *lines, "configs: [*i, *i]", "---", ""]))
-    assert "has more than 1,000,000 parts" in refusal(folder)
+    assert "has more than 200,000 parts" in refusal(folder)
+
+
+@pytest.mark.parametrize("text", ["configs: " + "[" * 5000 + "]" * 5000, "configs:\n" + "- " * 3000 + "x"])
+def test_a_description_that_is_nested_deeply_is_refused_at_once(folder: Path, text: str) -> None:
+    (folder / "README.md").write_text(f"---\n{text}\n---\n")
+    assert re.search("100 levels|cannot be read", refusal(folder))
 
 
 def test_patterns_that_no_file_has_are_an_error(folder: Path) -> None:

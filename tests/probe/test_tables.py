@@ -590,3 +590,31 @@ def test_a_csv_file_that_does_not_fit_into_memory_is_refused(
     assert "takes more than 100 kB of memory, and no more is free. Give fewer rows" in refusal(path)
     monkeypatch.undo()
     assert len(Probe.of(path, size=20)) == 20
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "json"])
+def test_a_table_without_rows_is_said_to_have_none(tmp_path: Path, suffix: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.int64())})
+    path = tmp_path / f"empty.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    elif suffix == "arrow":
+        with pa.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table)
+    else:
+        path.write_text("[]")
+    assert "has no rows" in refusal(path)
+
+
+def test_an_empty_group_of_rows_in_a_parquet_file_is_no_fault(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"text": [f"text {row}" for row in range(12)], "label": [0, 1] * 6})
+    with pq.ParquetWriter(tmp_path / "x.parquet", table.schema) as writer:
+        writer.write_table(table[:0])
+        writer.write_table(table)
+    assert len(Probe.of(tmp_path / "x.parquet")) == 12

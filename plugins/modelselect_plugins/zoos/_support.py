@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import CandidateError, ExpressionError, StoreError, did_you_mean
 from modelselect.store.store import Store
+from modelselect.utils.paths import expanded
 from modelselect.utils.versions import numeric_versions
 
 T = TypeVar("T")
@@ -219,7 +220,7 @@ def torch_checkpoints() -> Path:
     if (torch := sys.modules.get("torch")) is not None:
         return Path(torch.hub.get_dir()) / "checkpoints"
     home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    return expanded(home) / "hub" / "checkpoints"
 
 
 def unknown_name(zoo: str, name: str, known: Iterable[str]) -> ExpressionError:

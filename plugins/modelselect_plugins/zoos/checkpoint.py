@@ -22,6 +22,7 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing
 from modelselect.candidates.readers import HeadInput, WholeOutput
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
+from modelselect.utils.paths import expanded
 from modelselect_plugins.zoos._support import (
     first_missing,
     is_glob,
@@ -188,7 +189,7 @@ class CheckpointZoo(Zoo):
     def load(self, candidate: Candidate, *, trust_remote_code: bool = False) -> Backbone:
         name, settings = split_settings(candidate.name)
         known = _KNOWN.get(name, _Known(architecture=settings.get("architecture", "")))
-        path = Path(name).expanduser() if settings else _downloaded(name)
+        path = expanded(name) if settings else _downloaded(name)
         if settings and candidate.revision is not None and candidate.revision != _digest(path):
             raise CandidateError(f"the file {path} has changed since the candidate was found; search again")
         module = _classifier(known.architecture, known.classes) if known.classes else _headless(known.architecture)
@@ -234,13 +235,13 @@ def _file_candidate(pattern: str) -> Candidate:
     name, settings = split_settings(pattern)
     unknown = sorted(settings.keys() - {"architecture", "prefix"})
     if "architecture" not in settings or unknown:
-        if Path(name).expanduser().is_file():
+        if expanded(name).is_file():
             raise ExpressionError(
                 f"{pattern!r} does not say how to build the network; write {name}?architecture=NAME, where NAME is an "
                 "architecture of torchvision or timm, such as resnet50. A prefix may follow: &prefix=module.encoder_q."
             )
         raise unknown_name("checkpoint", name, _KNOWN)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         raise ExpressionError(f"there is no file {name!r} here ({Path.cwd()})")
     architecture = settings["architecture"]

@@ -36,6 +36,7 @@ from modelselect.candidates.expression import Expression
 from modelselect.candidates.text_classifier import TextClassifier
 from modelselect.errors import CandidateError, ExpressionError, ModelSelectError, RemoteCodeError, did_you_mean
 from modelselect.host.host import get_host
+from modelselect.utils.paths import expanded
 from modelselect.verification.export import ORIGIN
 from modelselect.verification.fine_tuned import FineTuned
 from modelselect.verification.signature import Signature
@@ -90,7 +91,7 @@ class DirectoryZoo(Zoo):
         if paths is None:
             raise ExpressionError(f"there is no folder {place!r} here ({Path.cwd()}).{_near(place)}")
         if not paths:
-            check_for_other_kinds(Path(place).expanduser())
+            check_for_other_kinds(expanded(place))
         candidates = [Folder(path, pickled).candidate(settings) for path in paths]
         if revision is not None and [c.revision for c in candidates] != [revision]:
             raise ExpressionError(
@@ -224,7 +225,7 @@ def _model_folders(pattern: str) -> list[Path] | None:
 
     A folder whose name is not valid UTF-8 is left out, with a warning: no leaderboard could contain its name.
     """
-    here = Path(pattern).expanduser()
+    here = expanded(pattern)
     here = transformers_texts.encoder_folder(here) or here
     if os.path.lexists(here / CONFIGURATION):
         return [here]
@@ -254,7 +255,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _near(pattern: str) -> str:
-    parent = Path(pattern).expanduser().parent
+    parent = expanded(pattern).parent
     if not parent.is_dir():
         return " Give a path relative to this folder, or an absolute path."
     return did_you_mean(pattern, [(parent / path.name).as_posix() for path in parent.iterdir() if path.is_dir()])

@@ -27,6 +27,7 @@ from modelselect.candidates.modules import weights_digest
 from modelselect.candidates.preprocessing import ImagePreprocessing, example_batch
 from modelselect.errors import CandidateError, ExpressionError
 from modelselect.store.files import replacing
+from modelselect.utils.paths import expanded
 from modelselect_plugins.zoos._support import (
     is_glob,
     is_unsafe_pickle,
@@ -215,7 +216,7 @@ def _built(name: str) -> torch.nn.Module:
 
 def _folder() -> Path:
     """Where the library keeps files of weights."""
-    return Path("~/.torch/models").expanduser()
+    return expanded("~/.torch/models")
 
 
 def _state(known: _Known) -> dict[str, torch.Tensor]:

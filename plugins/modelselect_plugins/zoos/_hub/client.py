@@ -201,7 +201,7 @@ def is_reachable() -> bool:
 
 
 def is_commit(revision: str | None) -> bool:
-    return revision is not None and _COMMIT.fullmatch(revision) is not None
+    return isinstance(revision, str) and _COMMIT.fullmatch(revision) is not None
 
 
 def attempt(call: Callable[[], T], *, lost: bool = True) -> T:

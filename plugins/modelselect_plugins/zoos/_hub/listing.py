@@ -23,7 +23,7 @@ from modelselect_plugins.zoos._hub.files import (
     needs_code,
 )
 from modelselect_plugins.zoos._hub.query import Query
-from modelselect_plugins.zoos._support import is_glob, language_codes, sound, with_settings
+from modelselect_plugins.zoos._support import is_glob, language_codes, one_line, sound, with_settings
 from modelselect_plugins.zoos._timm.models import configured
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers.texts import TEXT_TOWERS
@@ -116,7 +116,17 @@ def resolved(repository: str, revision: str | None, settings: Mapping[str, str])
             raise SearchError(f"{repository!r} could not be looked up: {client.why(error, repository)}") from error
         metadata = {"url": client.page(repository), **described(path, settings)}
         return Candidate("hub", with_settings(repository, settings), path.name, metadata)
-    metadata = _facts(info)
+    if not isinstance(info.id, str) or NAME.fullmatch(info.id) is None or not client.is_commit(info.sha):
+        raise SearchError(
+            f"{repository!r} could not be looked up: the Hub's answer names no model and commit. Check HF_ENDPOINT, "
+            "and try again later"
+        )
+    try:
+        metadata = _facts(info)
+    except Exception as error:
+        raise SearchError(
+            f"{repository!r} could not be looked up: the Hub's answer cannot be used ({one_line(error)})"
+        ) from error
     try:
         files = [file.rfilename for file in info.siblings or [] if is_description(file.rfilename)]
         paths = [client.download(info.id, str(info.sha), name) for name in sorted(files)]
