@@ -80,6 +80,8 @@ class Atlas:
         from safetensors import SafetensorError, safe_open
 
         try:
+            if Path(path).exists() and not Path(path).is_file():  # a pipe would never end
+                raise ValueError("it is no file")
             with safe_open(path, framework="numpy") as file:
                 about = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

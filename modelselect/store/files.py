@@ -8,7 +8,9 @@ import glob
 import os
 import re
 import secrets
+import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -122,6 +124,18 @@ def user_path(variable: str, kind: str, *parts: str) -> Path:
         return Path(chosen).expanduser()
     home = {"cache": Path(".cache"), "data": Path(".local", "share")}[kind]
     return Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / home).joinpath("modelselect", *parts)
+
+
+def remove_what_is_no_file(path: Path) -> None:
+    """Removes a folder, a link, a pipe or the like that has the name of a file; a regular file stays."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        shutil.rmtree(path)
+    elif not stat.S_ISREG(mode):
+        path.unlink()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ the format can read them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import logging
@@ -38,7 +39,7 @@ from modelselect.store.entry_file import (
     utc,
     write_entry,
 )
-from modelselect.store.files import Holder, explained, is_abandoned, owned_name, user_path
+from modelselect.store.files import Holder, explained, is_abandoned, owned_name, remove_what_is_no_file, user_path
 from modelselect.store.remote import NOT_SHARED, Remote, front_of, remote_behind, shown, url_of
 from modelselect.store.trust import CHECKED_FILES, believe, file_state
 from modelselect.store.writer import Writer
@@ -141,11 +142,13 @@ class Store:
         """
         path = self._path(key)
         with self._explained("read"):
-            if path.exists() and not path.is_file():  # something else has its name
+            if (kind := _kind_of(path)) not in (stat.S_IFREG, None):  # something else has its name
                 return None
             try:
-                file = path.open("rb")
-            except FileNotFoundError:
+                file = path.open("rb") if kind else None
+            except FileNotFoundError:  # evicted meanwhile
+                file = None
+            if file is None:
                 if not self._fetched(key):
                     return None
                 file = path.open("rb")
@@ -237,6 +240,7 @@ class Store:
         path = self._lock_path(key)
         with self._explained("locked"):
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_what_is_no_file(path)
             lock = FileLock(path, thread_local=False)
             for waited in itertools.count(1):
                 try:
@@ -280,7 +284,7 @@ class Store:
         path = self._path(key)
         with self._explained("written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _make_way(path)
+            remove_what_is_no_file(path)
             other._path(key).replace(path)
         self._offer(key)
 
@@ -380,7 +384,7 @@ class Store:
 
         lock_path = self._lock_path(f"{path.parent.parent.name}-{path.stem}")
         with self._explained("written"):
-            if not lock_path.exists():  # no lock is held
+            if not lock_path.is_file():  # no lock is held
                 _clear(path)
                 return True
             try:
@@ -400,7 +404,7 @@ class Store:
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
-                    _make_way(path)
+                    remove_what_is_no_file(path)
                     partial.replace(path)
                     believe(path, file)
             finally:
@@ -480,15 +484,19 @@ class Store:
         return explained(f"the store in {self.path}", verb)
 
 
-def _make_way(path: Path) -> None:
-    """Removes a folder with the name of an entry, which no store made, and which no file can replace."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+def _kind_of(path: Path) -> int | None:
+    """What a path leads to, as `stat.S_IFMT` says it; None if there is nothing, or a link that leads nowhere."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
 
 
 def _clear(path: Path) -> None:
     """Removes an entry, or what has its name."""
-    _make_way(path)
+    remove_what_is_no_file(path)
     path.unlink(missing_ok=True)
 
 
