@@ -38,7 +38,7 @@ def write_text(path: str | os.PathLike[str], content: str | Iterable[str]) -> No
 
 
 ABANDONED_AFTER = 86_400.0
-"""Seconds without a write after which a temporary file counts as abandoned if it is unknown whether its process runs."""
+"""Seconds without a write after which a temporary file is abandoned, where it is unknown whether its process runs."""
 
 _OWNED = re.compile(r"(?P<host>[^@]+)@(?P<pid>\d{1,9})@[0-9a-f]{16}(@(?P<begun>\d{1,20}))?")
 
