@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def embed(
     workers = usable_cores() if workers is None else workers
     executor = loaded_host().executor("process").sized(workers) if workers and len(named) > FEW_ARCHITECTURES else None
     known = len(atlas)
-    settings = {"cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
+    settings: dict[str, Any] = {"cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
     with Progress(not quiet) as bars, bars.candidates("tracing", len(named)) as advance:
         failures = atlas.add(named, executor=executor, progress=advance, **settings)
     if len(atlas) > known:
