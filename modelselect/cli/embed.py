@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,22 +39,28 @@ def embed(
 
     from modelselect.archi2vec import atlas as atlases
     from modelselect.host.lookup import architectures
+    from modelselect.store.store import Store
     from modelselect.utils.progress import Progress
     from modelselect.utils.system import usable_cores
 
     begun = time.perf_counter()
     path = atlas_path or atlases.default_path()
-    atlas = atlases.Atlas() if refit or not path.exists() else atlases.Atlas.load(path)
+    before = _state_of(path)
+    atlas = atlases.Atlas() if refit or before is None else atlases.Atlas.load(path)
     named = list(architectures(expressions))
     workers = usable_cores() if workers is None else workers
     executor = loaded_host().executor("process").sized(workers) if workers and len(named) > FEW_ARCHITECTURES else None
     known = len(atlas)
+    settings: dict[str, Any] = {"cache_dir": cache_dir, "trust_remote_code": trust_remote_code}
     with Progress(not quiet) as bars, bars.candidates("tracing", len(named)) as advance:
-        failures = atlas.add(
-            named, executor=executor, cache_dir=cache_dir, trust_remote_code=trust_remote_code, progress=advance
-        )
+        failures = atlas.add(named, executor=executor, progress=advance, **settings)
     if len(atlas) > known:
-        atlas.save(path)
+        with Store(cache_dir).lock(Store.key("atlas", path=str(path.absolute()))):
+            if not refit and _state_of(path) != before:  # another process has extended it meanwhile
+                atlas = atlases.Atlas.load(path)
+                known = len(atlas)
+                failures = atlas.add(named, **settings)  # their graphs are in the store
+            atlas.save(path)
     if map_path is not None:
         atlas.draw(map_path)
     purity = atlas.family_purity()
@@ -81,3 +87,11 @@ def embed(
         f"{len(atlas) - known} added, {len(failures)} failed, {len(atlas)} in {path} ({size}); "
         f"{time.perf_counter() - begun:.0f} s"
     )
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file is replaced; None if there is none."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns

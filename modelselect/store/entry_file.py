@@ -166,16 +166,17 @@ def _read_header(file: BinaryIO) -> bytes:
 
 def read_entry(file: BinaryIO, key: str, *, trusted: bool) -> Entry:
     header = _read_header(file)
-    start = file.tell()
-    if not trusted:
-        _check(file, header)
+    start, size = file.tell(), os.fstat(file.fileno()).st_size
     try:
         table = json.loads(header)
         described = json.loads(table.pop("__metadata__")["modelselect"])
+        if size != start + max((spec["data_offsets"][1] for spec in table.values()), default=0):
+            raise DamagedError("it has another size than its header says")
+        if not trusted:
+            _check(file, header)
         if described["key"] != key:
             raise DamagedError(f"the file holds the entry {described['key']}")
-        nothing = os.fstat(file.fileno()).st_size == start
-        data = np.empty(0, np.uint8) if nothing else np.asarray(np.memmap(file, np.uint8, "r", offset=start))
+        data = np.empty(0, np.uint8) if size == start else np.asarray(np.memmap(file, np.uint8, "r", offset=start))
         arrays = {name: _view(data, spec) for name, spec in table.items()}
         return Entry(key, arrays, described["metadata"], utc(described["created"]))
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError, AttributeError):

@@ -8,6 +8,7 @@ import glob
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 import time
@@ -38,9 +39,9 @@ def write_text(path: str | os.PathLike[str], content: str | Iterable[str]) -> No
 
 
 ABANDONED_AFTER = 86_400.0
-"""Seconds without a write after which a temporary file counts as abandoned, even if its process may still run."""
+"""Seconds without a write after which a temporary file is abandoned, where it is unknown whether its process runs."""
 
-_OWNED = re.compile(r"(?P<host>.+)@(?P<pid>\d{1,9})@[0-9a-f]{16}")
+_OWNED = re.compile(r"(?P<host>[^@]+)@(?P<pid>\d{1,9})@[0-9a-f]{16}(@(?P<begun>\d{1,20}))?")
 
 
 def is_running(pid: int) -> bool:
@@ -52,6 +53,17 @@ def is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def begin_of(pid: int) -> str | None:
+    """When a process of this machine began, in ticks since the machine did; None if unknown (not Linux).
+
+    Together with the number, which may be given again, it identifies the process.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -89,16 +101,18 @@ class Holder:
 
 def owned_name() -> str:
     """A new name for a file or folder; from it, `is_abandoned` knows the process and machine that own it."""
-    return f"{socket.gethostname()}@{os.getpid()}@{secrets.token_hex(8)}"
+    parts = socket.gethostname(), str(os.getpid()), secrets.token_hex(8), begin_of(os.getpid())
+    return "@".join(filter(None, parts))
 
 
 def is_abandoned(path: Path, name: str | None = None) -> bool:
-    """True if the process that made it with an `owned_name` has ended, or has not written to it for a day.
+    """True if the process that made it with an `owned_name` has ended.
 
     `name` is the owned name, where that is only a part of the path's.
 
-    A folder may be shared between machines; for processes of other machines, only the age counts. A file with any other
-    name belongs to somebody else and is never abandoned; neither is a missing one.
+    A folder may be shared between machines. Of processes of other machines, and where a number may be that of another
+    process now, only the age is known: a day without a write. A file with any other name belongs to somebody else and
+    is never abandoned; neither is a missing one.
     """
     match = _OWNED.fullmatch(path.name if name is None else name)
     if match is None:
@@ -107,8 +121,13 @@ def is_abandoned(path: Path, name: str | None = None) -> bool:
         untouched = time.time() - path.stat().st_mtime
     except OSError:
         return False
-    here = match["host"] == socket.gethostname()
-    return untouched > ABANDONED_AFTER or (here and not is_running(int(match["pid"])))
+    if match["host"] == socket.gethostname():
+        pid = int(match["pid"])
+        if not is_running(pid):
+            return True
+        if match["begun"] and (begun := begin_of(pid)) is not None:
+            return begun != match["begun"]
+    return untouched > ABANDONED_AFTER
 
 
 def user_path(variable: str, kind: str, *parts: str) -> Path:
@@ -143,6 +162,18 @@ def check_is_file(path: str | os.PathLike[str]) -> None:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "it is a folder, a pipe or a device; expected a file", os.fspath(path))
+
+
+def remove_what_is_no_file(path: Path) -> None:
+    """Removes a folder, a link, a pipe or the like that has the name of a file; a regular file stays."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        shutil.rmtree(path)
+    elif not stat.S_ISREG(mode):
+        path.unlink()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ the format can read them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import itertools
@@ -39,7 +40,7 @@ from modelselect.store.entry_file import (
     utc,
     write_entry,
 )
-from modelselect.store.files import Holder, explained, is_abandoned, owned_name, user_path
+from modelselect.store.files import Holder, explained, is_abandoned, owned_name, remove_what_is_no_file, user_path
 from modelselect.store.remote import NOT_SHARED, Remote, front_of, remote_behind, shown, url_of
 from modelselect.store.trust import CHECKED_FILES, believe, file_state
 from modelselect.store.writer import Writer
@@ -236,6 +237,7 @@ class Store:
         path = self._lock_path(key)
         with self._explained("locked"):
             _make(path.parent)
+            remove_what_is_no_file(path)
             lock = FileLock(path, thread_local=False)
             for waited in itertools.count(1):
                 try:
@@ -279,7 +281,7 @@ class Store:
         path = self._path(key)
         with self._explained("written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _make_way(path)
+            remove_what_is_no_file(path)
             other._path(key).replace(path)
         self._offer(key)
 
@@ -377,7 +379,7 @@ class Store:
 
         lock_path = self._lock_path(f"{path.parent.parent.name}-{path.stem}")
         with self._explained("written"):
-            if not lock_path.exists():  # no lock is held
+            if not lock_path.is_file():  # no lock is held
                 _clear(path)
                 return True
             try:
@@ -397,7 +399,7 @@ class Store:
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
-                    _make_way(path)
+                    remove_what_is_no_file(path)
                     partial.replace(path)
                     believe(path, file)
             except BaseException:
@@ -489,9 +491,12 @@ def _path_of(folder: Path, key: str) -> Path:
 
 def _opened(path: Path) -> BinaryIO | None:
     """The file of an entry; None if there is none, or if something else has its name."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         return path.open("rb") if stat.S_ISREG(path.stat().st_mode) else None
-    return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):  # nothing, or a link that leads nowhere
+            return None
+        raise
 
 
 def _make(folder: Path) -> None:
@@ -500,15 +505,9 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _make_way(path: Path) -> None:
-    """Removes a folder with the name of an entry, which no store made, and which no file can replace."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-
-
 def _clear(path: Path) -> None:
     """Removes an entry, or what has its name."""
-    _make_way(path)
+    remove_what_is_no_file(path)
     path.unlink(missing_ok=True)
 
 

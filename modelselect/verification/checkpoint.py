@@ -12,18 +12,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from modelselect.store.files import explained
+from modelselect.store.files import explained, remove_what_is_no_file
 
 SECONDS_BETWEEN = 1.0
 """A killed training loses the epochs of about this time, or one epoch that takes longer."""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_LENGTH_BYTES = 8
+_HEADER_BYTES = _DIGEST_BYTES + _LENGTH_BYTES
 
 
 class Checkpoint:
     """The state from which a killed training run continues: one file, replaced atomically.
 
-    The file is a SHA-256, and what it is of: the state as torch writes it.
+    The file is a SHA-256, a number of bytes, and what both are of: the state as torch writes it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,12 +43,15 @@ class Checkpoint:
         partial = self.path.with_suffix(".partial")
         with explained(f"the checkpoint {self.path}", "written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            for path in (partial, self.path):
+                remove_what_is_no_file(path)
             with partial.open("wb") as file:
-                file.write(bytes(_DIGEST_BYTES))
+                file.write(bytes(_HEADER_BYTES))
                 writer: Any = _Hashing(file)
                 torch.save(dict(state), writer)
+                length = file.tell() - _HEADER_BYTES
                 file.seek(0)
-                file.write(writer.digest.digest())
+                file.write(writer.digest.digest() + length.to_bytes(_LENGTH_BYTES, "little"))
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self.path)
@@ -57,11 +62,15 @@ class Checkpoint:
         import torch
 
         try:
+            if not self.path.is_file():  # a pipe would never end
+                return None
             with self.path.open("rb") as file:
-                digest = file.read(_DIGEST_BYTES)
+                digest, length = file.read(_DIGEST_BYTES), int.from_bytes(file.read(_LENGTH_BYTES), "little")
+                if os.fstat(file.fileno()).st_size != _HEADER_BYTES + length:
+                    return None
                 if hashlib.file_digest(file, "sha256").digest() != digest:
                     return None
-                content: Any = _After(file, _DIGEST_BYTES)
+                content: Any = _After(file, _HEADER_BYTES)
                 state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
             return None

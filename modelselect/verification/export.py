@@ -19,6 +19,7 @@ from modelselect.host.host import get_host
 from modelselect.hub import SIGNATURE
 from modelselect.utils.target_kinds import RELEVANCE, ROW
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
+from modelselect.verification.signature import FILES, files_of
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
@@ -53,7 +54,8 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
                     written = zoo.export(backbone, tuned.head(), tuned.class_names, folder)
             if not written:
                 _write_ours(tuned, candidate, folder, _bundled(tuned, candidate, folder, trust_remote_code))
-            text = json.dumps({"candidate": candidate.id, **signature.described}, indent=2, ensure_ascii=False)
+            about = {"candidate": candidate.id, **signature.described, FILES: files_of(folder)}
+            text = json.dumps(about, indent=2, ensure_ascii=False)
             (folder / SIGNATURE).write_text(text + "\n", encoding="utf-8")
             for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import CandidateError, OutOfMemoryError
-from modelselect.store.files import explained
+from modelselect.store.files import explained, remove_what_is_no_file
 from modelselect.verification.checkpoint import Checkpoint
 from modelselect.verification.job import Epoch, Job, Report, Trained
 from modelselect.verification.recipe import Rates
@@ -31,6 +31,9 @@ FIRST_RUNGS = 9
 DRAWN_AT_RANDOM = 5
 """Number of trials before the sampler uses earlier results."""
 
+
+_LARGEST_JOURNAL = 1 << 28
+"""Bytes. A journal has a short line for every epoch of every trial."""
 
 _CHECKSUM = "sha256"
 """Name of the checksum in a line of the journal."""
@@ -211,6 +214,9 @@ def _study(job: Job, folder: Path) -> optuna.Study:
             folder.mkdir(parents=True, exist_ok=True)
             for lock in folder.glob(f"{path.name}.lock*"):  # left by a killed process; no other process uses the folder
                 lock.unlink()
+            remove_what_is_no_file(path)
+            if path.exists() and path.stat().st_size > _LARGEST_JOURNAL:
+                path.unlink()  # no journal of ours
             journal = CheckedJournal(str(path))
             length, journal.checksum = _intact(path.read_bytes())
             os.truncate(path, length)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,11 @@ from modelselect.probe.images import Reading, UnreadableError, content_of
 from modelselect.probe.probe import Probe
 from modelselect.probe.rows import ARRAY, AUDIO, IMAGE, TEXT
 from modelselect.utils.target_kinds import BOX, CLASSES, PIXEL, ROW, TARGET_KINDS, WORD
+
+logger = logging.getLogger(__name__)
+
+FILES = "files"
+"""What the description of a saved model calls the checksums of its files."""
 
 Label = str | int | bool
 """A class as the dataset calls it: its name, or, where classes have no names, the number or the truth value."""
@@ -93,4 +100,50 @@ class Signature:
                 f"{str(path)!r} does not say what the model takes: the file is damaged. Save the model again with "
                 "board.best.save(), or --save"
             )
+        _warn_of_changes(folder, found.get(FILES))
         return signature
+
+
+def files_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and SHA-256 of each file of weights and of settings in a model's folder, by its path in the folder."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _is_of_model(path)}
+    return {name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for name, path in files.items()}
+
+
+def _is_of_model(path: Path) -> bool:
+    return path.suffix in (".safetensors", ".json") and path.name != SIGNATURE and path.is_file()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _warn_of_changes(folder: Path, saved: Any) -> None:
+    """Logs which files are not those that were saved. A model that an earlier version saved does not say."""
+    if not isinstance(saved, dict):
+        return
+    changed = [repr(name) for name, about in saved.items() if not _is_as_saved(folder, Path(name), about)]
+    if changed:
+        logger.warning(
+            "%s in %r %s not as saved: changed since, or damaged. If nobody changed the model, save it again with "
+            "board.best.save(), or --save",
+            " and ".join(changed[:3]),
+            str(folder),
+            "is" if len(changed) == 1 else "are",
+        )
+
+
+def _is_as_saved(folder: Path, name: Path, about: Any) -> bool:
+    """Whether a file in the folder is the one that was saved. Only a file of the right size is read."""
+    path = folder / name
+    try:
+        return (
+            not name.is_absolute()
+            and ".." not in name.parts
+            and _is_of_model(path)
+            and bool(path.stat().st_size == about["bytes"])
+            and bool(_digest(path) == about["sha256"])
+        )
+    except (OSError, ValueError, TypeError, LookupError):
+        return False

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,6 +196,27 @@ def test_the_purity_of_families_is_counted() -> None:
     atlas.names, atlas.families = tuple("abcde"), ("x", "x", "x", "y", "")
     atlas.vectors = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1], [1, 1]], dtype=np.float32)
     assert atlas.family_purity() == {"x": (3, pytest.approx(2 / 3)), "all": (3, pytest.approx(2 / 3))}
+
+
+def test_two_commands_at_once_extend_one_atlas(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, add, others = folders / "shared.safetensors", Atlas.add, [["embedded:vit.letters"]]
+
+    def interrupted(self: Atlas, *arguments: Any, **keywords: Any) -> Any:
+        failures = add(self, *arguments, **keywords)
+        if others:  # meanwhile, another process begins and ends
+            with pytest.raises(SystemExit):
+                app.main(["embed", *others.pop(), "--atlas", str(path), "--workers", "0", "-q"])
+        return failures
+
+    monkeypatch.setattr(Atlas, "add", interrupted)
+    for expression in ("embedded:plain.letters", "embedded:resnet.letters"):
+        with pytest.raises(SystemExit) as ended:
+            app.main(["embed", expression, "--atlas", str(path), "--workers", "0", "-q"])
+        assert ended.value.code in (0, None)
+        others.append(["embedded:mixer*"])
+    assert set(Atlas.load(path).names) == {
+        f"embedded:{name}" for name in ("vit.letters", "plain.letters", "resnet.letters", "mixer.digits0to4")
+    }
 
 
 def test_embed_extends_the_atlas_and_draws_its_map(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

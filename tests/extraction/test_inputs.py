@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -40,14 +41,21 @@ def test_what_a_killed_run_left_behind_is_removed_and_nothing_else(tmp_path: Pat
     killed = mine.replace(f"@{os.getpid()}@", "@999999999@")
     elsewhere = "another-machine@999999999@0123456789abcdef"
     long_ago = elsewhere.replace("0", "f")
-    for name in (mine, killed, elsewhere, long_ago, "somebody else's"):
+    unknown = "@".join(mine.split("@")[:3]).replace(mine.split("@")[2], "0" * 16)  # of an earlier version
+    long_unknown = unknown.replace("0" * 16, "1" * 16)
+    for name in (mine, killed, elsewhere, long_ago, unknown, long_unknown, "somebody else's"):
         (tmp_path / name).mkdir()
     then = time.time() - 2 * 86_400
-    os.utime(tmp_path / long_ago, (then, then))
+    kept = {mine, elsewhere, unknown, "somebody else's"}
+    if sys.platform == "linux":  # a process that runs for days, and another one that has its number now
+        (tmp_path / f"{mine}0").mkdir()
+        os.utime(tmp_path / mine, (then, then))
+    for name in (long_ago, long_unknown):
+        os.utime(tmp_path / name, (then, then))
     with InputCache.temporary(tmp_path) as spool:
         assert spool.folder is not None
         names = {path.name for path in tmp_path.iterdir()}
-    assert names == {mine, elsewhere, "somebody else's", spool.folder.name}
+    assert names == kept | {spool.folder.name}
 
 
 def resized(size: int, *, kind: type[ImagePreprocessing] = CountingPreprocessing) -> ImagePreprocessing:

@@ -29,7 +29,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from modelselect.errors import InvalidInputError, StoreError
 from modelselect.store.store import Store
-from tests.store.material import file_of
+from tests.store.material import REPLACED, file_of
 
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", ">i4", ">f8"]
 
@@ -466,6 +466,27 @@ def test_a_folder_with_the_name_of_an_entry_is_no_entry_and_gives_way(store: Sto
     store.remove(keys[2])
     assert [entry.key for entry in store.entries()] == [keys[1]]
     assert not file_of(store, keys[0]).exists()
+
+
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED.keys())
+def test_what_is_in_the_place_of_an_entry_or_a_lock_gives_way(store: Store, replace: Callable[[Path], None]) -> None:
+    key = store.key("features", part=1)
+    store.put(key, {"a": np.ones(2)})
+    replace(file_of(store, key))
+    assert store.get(key) is None
+    store.put(key, {"a": np.ones(2)})
+    assert store.get(key) is not None
+    with store.lock(key):
+        pass
+    lock = next((store.path / "locks").iterdir())
+    lock.touch()
+    replace(lock)
+    with store.lock(key):
+        assert store.get(key) is not None
+    lock.touch()
+    replace(lock)
+    store.remove(key)
+    assert store.get(key) is None
 
 
 def test_entries_with_a_damaged_byte_in_their_header_are_listed_and_not_read(store: Store) -> None:

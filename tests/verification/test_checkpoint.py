@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 
 from modelselect.verification import checkpoint, verify
 from modelselect.verification.checkpoint import Checkpoint
+from tests.store.material import REPLACED
 from tests.verification.material import FORK, HARD, FitsOnly, Killed, killed_after, overlapping, result, with_dropout
 
 
@@ -56,6 +58,25 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path: Path) -> None:
     assert Checkpoint(path).load() is None
     again = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), HARD, folder=tmp_path)
     assert result(again) == result(whole)
+
+
+@pytest.mark.parametrize("replaced", REPLACED.values(), ids=REPLACED.keys())
+def test_what_is_in_the_place_of_files_that_a_killed_training_left_gives_way(
+    tmp_path: Path, replaced: Callable[[Path], None]
+) -> None:
+    settings = replace(HARD, epochs=2, trials=2)
+    whole = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), settings)
+    with pytest.raises(Killed):
+        verify(
+            with_dropout(), overlapping(20), overlapping(40, seed=1), settings, folder=tmp_path / "left",
+            progress=killed_after(3),
+        )  # fmt: skip
+    for name in ("journal.log", "trial-0.pt", "trial-1.pt", "trial-1.partial"):
+        folder = Path(shutil.copytree(tmp_path / "left", tmp_path / name))
+        (folder / name).touch()
+        replaced(folder / name)
+        again = verify(with_dropout(), overlapping(20), overlapping(40, seed=1), settings, folder=folder)
+        assert result(again) == result(whole), name
 
 
 @pytest.mark.parametrize("trials", [1, 3])

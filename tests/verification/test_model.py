@@ -175,6 +175,19 @@ def test_load_says_what_it_expects() -> None:
         ms.load("winner")
 
 
+def test_weights_that_are_not_those_that_were_saved_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    ms.load("winner")
+    assert not caplog.records
+    path = Path("winner", "model.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    ms.load("winner")
+    assert "'model.safetensors' in 'winner' is not as saved: changed since, or damaged" in caplog.text
+
+
 def test_a_strangers_folder_does_not_lift_the_bound_of_pixels() -> None:
     row, _ = tuned_row("embedded:resnet.letters")
     row.save("winner")
