@@ -76,7 +76,8 @@ class Describer:
         if parameters is None:
             return None
         found = Architecture(graph, macs, parameters)
-        if key is not None and (again is not None or None not in (graph, macs)):
+        may_be_shared = again is not None or None not in (graph, macs)  # with other weights, the trace may not fail
+        if key is not None and may_be_shared:
             _TRACED[key] = found
             if len(_TRACED) > MOST_TRACED:
                 _TRACED.popitem(last=False)

@@ -215,13 +215,16 @@ def test_a_network_without_a_head_and_in_training_mode(probe: ms.Probe) -> None:
     assert all(part.training for part in module.modules())
 
 
-def test_only_runs_that_ask_for_it_use_it(images: np.ndarray, tmp_path: Path) -> None:
+def test_only_runs_that_ask_for_it_use_it(images: np.ndarray, tmp_path: Path, normalisations: list[int]) -> None:
     assert choose_extractor(get_host().extractors, backbone(), "cpu").name == "cpu"
     data = images, np.arange(ROWS) % 3
-    boards = [
-        ms.select(data, ["embedded:*"], extractor=name, cache_dir=tmp_path, progress=False, history=False)
-        for name in (None, "fused")
-    ]
+    boards, computed = [], []
+    for name in (None, "fused"):
+        begun = len(normalisations)
+        boards.append(ms.select(data, "embedded:*", extractor=name, cache_dir=tmp_path, progress=False, history=False))
+        computed.append(normalisations[begun:])
+    rows = max(computed[0])
+    assert computed[1].count(rows) < computed[0].count(rows) / 2
     by_torch, fused = ({row.candidate.id: row.score for row in board.rows} for board in boards)
     assert by_torch.keys() == fused.keys()
     np.testing.assert_allclose(list(fused.values()), [by_torch[key] for key in fused], rtol=0, atol=1e-3)
