@@ -98,9 +98,12 @@ def _check_columns(path: Path, present: Sequence[str], columns: Sequence[str]) -
 
 def _check_size(path: Path) -> None:
     """Raises InvalidInputError if the rows of a file do not fit into the memory that is free."""
-    decoded, free = Decoded.of([path]), available_memory()
+    free = available_memory()
+    if free is None:
+        return
+    decoded = Decoded.of([path], free)
     needed = _BYTES_PER_VALUE * decoded.rows * decoded.columns + decoded.size
-    if free is not None and needed > free:
+    if needed > free:
         raise InvalidInputError(
             f"{path.name} has {decoded.rows:,} rows, which take about {in_bytes(needed)} of memory, and "
             f"{in_bytes(free)} are free. Ask its author for a smaller history"

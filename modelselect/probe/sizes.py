@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -41,12 +42,13 @@ def check_rows(what: str, rows: int, at_once: int = 0) -> None:
 
 def check_parquet(files: Sequence[str | Path], builder: Any) -> None:
     """Raises DatasetError if Parquet files do not fit into memory, or on the disk where `builder` will decode them."""
-    decoded = Decoded.of(files)
-    what = f"the table {files[0]}" + (f" with {len(files) - 1} more" if len(files) > 1 else "")
-    check_rows(what, decoded.rows, decoded.largest)
     place = Path(builder.cache_dir)
     if place.is_dir():  # they are decoded already
         return
+    memory = available_memory()
+    decoded = Decoded.of(files, math.inf if memory is None else memory)
+    what = f"the table {files[0]}" + (f" with {len(files) - 1} more" if len(files) > 1 else "")
+    check_rows(what, decoded.rows, decoded.largest)
     place = next(folder for folder in place.parents if folder.is_dir())
     free = shutil.disk_usage(place).free
     if decoded.size > free:

@@ -11,19 +11,15 @@ _WIDTHS = {"BOOLEAN": 1 / 8, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "D
 """Bytes of a decoded value by its physical type. Of a text or of bytes: where it begins."""
 
 _TEXT = "BYTE_ARRAY"
-_FEW_BYTES = 100_000_000
-"""Of texts in a group of rows that need not be counted."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What Parquet files hold once they are decoded.
-
-    Attributes:
-        rows: number of rows.
-        columns: number of columns.
-        size: bytes of all rows, at least.
-        largest: bytes of the largest group of rows, which is decoded at once, at least.
+    """Attributes:
+    rows: number of rows.
+    columns: number of columns.
+    size: bytes of all rows, at least.
+    largest: bytes of the largest group of rows, which is decoded at once, at least.
     """
 
     rows: int
@@ -32,8 +28,13 @@ class Decoded:
     largest: int
 
     @classmethod
-    def of(cls, paths: Iterable[str | Path]) -> Decoded:
-        """What several files hold together. No values are read but texts that a file holds once for many rows.
+    def of(cls, paths: Iterable[str | Path], most: float) -> Decoded:
+        """Of several files together.
+
+        Args:
+            paths: of the files.
+            most: bytes. Where a group of rows may have more, because texts that the file holds once are in many rows,
+                these are decoded and counted.
 
         Raises:
             pyarrow.ArrowException: a file is no Parquet file.
@@ -46,15 +47,16 @@ class Decoded:
             texts = [c.path for c in map(known.schema.column, range(known.num_columns)) if c.physical_type == _TEXT]
             with ParquetFile(path, read_dictionary=texts) as file:
                 groups = [
-                    _size_of(known, number) + _repeated(file, number, texts) for number in range(known.num_row_groups)
+                    _size_of(known, number) + _repeated(file, number, texts, most)
+                    for number in range(known.num_row_groups)
                 ]
             rows, columns = rows + known.num_rows, max(columns, known.num_columns)
             size, largest = size + sum(groups), max([largest, *groups])
         return cls(rows, columns, size, largest)
 
 
-def _repeated(file: Any, number: int, texts: list[str]) -> int:
-    """Bytes of the texts of a group of rows that the file holds once, if there may be many."""
+def _repeated(file: Any, number: int, texts: list[str], most: float) -> int:
+    """Bytes of the texts of a group of rows that the file holds once, if there may be more than `most`."""
     import pyarrow.compute as pc
 
     first = next(file.iter_batches(1, row_groups=[number], columns=texts), None) if texts else None
@@ -62,7 +64,7 @@ def _repeated(file: Any, number: int, texts: list[str]) -> int:
         return 0
     longest = sum(pc.max(pc.binary_length(each.dictionary)).as_py() or 0 for each in _dictionaries(first.columns))
     group = file.metadata.row_group(number)
-    if longest * max(group.column(place).num_values for place in range(group.num_columns)) <= _FEW_BYTES:
+    if longest * max(group.column(place).num_values for place in range(group.num_columns)) <= most:
         return 0
     return sum(
         pc.sum(pc.binary_length(each.dictionary).take(each.indices)).as_py() or 0
