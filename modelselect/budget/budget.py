@@ -41,6 +41,9 @@ _MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]{3}|€|\$)\s+at\s+(\d+(?:\.\d+
 _MOST = 1e300
 """Seconds or passes that no budget reaches. A float can hold such a number."""
 
+_MOST_DIGITS = 301
+"""Digits of a number that may be below `_MOST`."""
+
 _EXPECTED = (
     "expected a time ('20m', '1h30m', '90s'), forward passes ('50000 passes' or 50000), "
     "or money ('3 EUR at 1.20 EUR/h')"
@@ -84,7 +87,10 @@ class Budget:
         """
         stripped = text.strip()
         if match := _PASSES.fullmatch(stripped):
-            return cls(passes=int(re.sub("[_,]", "", match[1])))
+            digits = re.sub("[_,]", "", match[1])
+            if len(digits) > _MOST_DIGITS:
+                raise InvalidInputError(f"budget is a number of {len(digits):,} digits; {_EXPECTED}")
+            return cls(passes=int(digits))
         if match := _MONEY.fullmatch(stripped):
             if match[2].upper() != match[4].upper():
                 raise InvalidInputError(f"budget {text!r} mixes {match[2]} and {match[4]}; give both in one currency")

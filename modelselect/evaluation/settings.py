@@ -18,7 +18,7 @@ from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds, parse_byte
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
-from modelselect.errors import InvalidInputError, did_you_mean
+from modelselect.errors import InvalidInputError, ModelSelectError, did_you_mean
 from modelselect.executor import Executor, UnknownOptionError
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
@@ -84,6 +84,20 @@ def expect(expected: str, holds: Callable[[Any], bool]) -> Check:
         return value
 
     return check
+
+
+def _checked(name: str, value: Any, check: Check) -> Any:
+    """What the check makes of a value, which may be of a type that no check thinks of."""
+    try:
+        return check(name, value)
+    except InvalidInputError as error:
+        if name in str(error):
+            raise
+        raise InvalidInputError(f"{name}: {error}") from error
+    except ModelSelectError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(f"{name} is of the type {type(value).__name__}, which is of no use here") from error
 
 
 def whole(expected: str, holds: Callable[[int], bool], *, optional: bool = False) -> Check:
@@ -494,7 +508,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            object.__setattr__(self, each.name, each.metadata["check"](each.name, getattr(self, each.name)))
+            object.__setattr__(self, each.name, _checked(each.name, getattr(self, each.name), each.metadata["check"]))
         self._complete_the_recipe()
         if self.rounds and self.budget is not None:
             raise InvalidInputError(

@@ -105,7 +105,7 @@ def search(expressions: str | Iterable[str]) -> list[Candidate]:
     12
     """
     found: dict[str, Candidate] = {}
-    for text in [expressions] if isinstance(expressions, str) else expressions:
+    for text in _texts(expressions):
         for part in expressions_in(text):
             for candidate in _listed(part, lambda zoo, pattern: zoo.search(pattern)):
                 found.setdefault(candidate.id, candidate)
@@ -205,6 +205,25 @@ def zoo_version(candidate: Candidate) -> str:
     zoo = host.zoo(candidate.zoo)
     name = asked(lambda: zoo.behind(candidate).name, str, zoo.name)
     return host.owner("zoos", name if name in host.registered("zoos", name) else zoo.name).version
+
+
+def _texts(expressions: Any) -> list[str]:
+    """The expressions that a caller gives.
+
+    Raises:
+        ExpressionError: they are no texts.
+    """
+    try:
+        texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    except TypeError:
+        texts = [expressions]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ExpressionError(
+                f"a candidate expression is of the type {type(text).__name__}; expected a text, such as "
+                "'timm:resnet*', or a list of texts"
+            )
+    return texts
 
 
 def expressions_in(text: str) -> list[str]:

@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -86,6 +86,16 @@ class FineTuning:
     lora_rank: int = 8
 
     def __post_init__(self) -> None:
+        try:
+            self._check()
+        except InvalidInputError:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:
+            given = ", ".join(f"{each.name} {type(getattr(self, each.name)).__name__}" for each in fields(self))
+            raise InvalidInputError(f"FineTuning() got a value of a type that is of no use ({given})") from error
+
+    def _check(self) -> None:
+        """Raises InvalidInputError for a value that cannot be."""
         for name in ("backbone_learning_rate", "head_learning_rate", "weight_decay"):
             if isinstance(value := getattr(self, name), Sequence) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))

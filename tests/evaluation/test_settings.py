@@ -132,7 +132,7 @@ def test_the_command_line_has_an_option_for_every_keyword(command: str, keywords
 def test_a_wrong_value_is_refused_with_what_was_expected(given: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         Settings(**given)
-    assert str(refused.value).startswith(words)
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("function", [ms.select, ms.plan])
@@ -142,7 +142,7 @@ def test_select_and_plan_refuse_the_same_before_they_look_at_the_dataset(
 ) -> None:
     with pytest.raises(InvalidInputError) as refused:
         function("no/such/dataset", "nozoo:*", **given)
-    assert str(refused.value).startswith(words)
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_select_and_plan_refuse_the_same_before_they_look_at_the_dataset(
 def test_a_benchmark_refuses_the_same(given: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         ms.benchmark("nozoo:*", "no/such/dataset", {}, **given)
-    assert str(refused.value).startswith(words)
+    assert words in str(refused.value)
 
 
 def test_a_keyword_that_there_is_not_is_refused_with_the_nearest() -> None:

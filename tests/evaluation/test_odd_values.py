@@ -1,0 +1,57 @@
+"""Values of any type, in any setting: one error of ours that names the setting."""
+
+from __future__ import annotations
+
+import decimal
+import pathlib
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+import modelselect as ms
+from modelselect.errors import InvalidInputError
+from modelselect.evaluation.settings import Settings
+
+VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 10**400, 1.5, float("nan"), float("inf"), "", "nan", "9" * 5000, "9" * 5000 + " passes", b"x"),
+    *([], [[]], (1, "a"), {}, {1: 2}, {"a": []}, set(), object(), int, print, Exception("x"), 1j, range(3)),
+    *(decimal.Decimal("NaN"), np.float32("nan"), np.array([1, 2]), np.array(1.5), np.str_("x"), pathlib.Path("x")),
+)
+
+
+def said(call: Callable[[], Any]) -> str:
+    """The message of the error; nothing if there is none."""
+    try:
+        call()
+    except InvalidInputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Settings)])
+def test_every_setting_takes_a_value_or_names_itself(name: str) -> None:
+    for value in VALUES:
+        assert name in (said(lambda value=value: Settings.of("select", {name: value})) or name)
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(ms.FineTuning)])
+def test_every_part_of_a_recipe_takes_a_value_or_names_itself(name: str) -> None:
+    for value in VALUES:
+        assert name in (said(lambda value=value: ms.FineTuning(**{name: value})) or name)
+
+
+@pytest.mark.parametrize("value", [value for value in VALUES if not isinstance(value, str)])
+def test_what_is_no_text_is_no_expression(value: Any) -> None:
+    if isinstance(value, (list, dict, set)) and not value:
+        assert ms.search(value) == []
+        return
+    with pytest.raises(InvalidInputError):
+        ms.search(value)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_budget_is_one_or_says_what_it_expects(value: Any) -> None:
+    assert "expected" in (said(lambda: ms.Budget.of(value)) or "expected")
