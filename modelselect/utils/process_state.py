@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -201,6 +202,14 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
     yield _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
     yield _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly)
+    for library, name in (
+        ("mkldnn", "enabled"),
+        ("cudnn", "enabled"),
+        ("cudnn", "benchmark"),
+        ("cudnn", "deterministic"),
+    ):
+        backend = getattr(torch.backends, library)
+        yield _Setting(partial(getattr, backend, name), partial(setattr, backend, name))
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
 
 

@@ -30,6 +30,8 @@ from modelselect.utils.process_state import unchanged
         (lambda: torch.use_deterministic_algorithms(True), torch.are_deterministic_algorithms_enabled),
         (lambda: torch.set_float32_matmul_precision("medium"), torch.get_float32_matmul_precision),
         (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
+        (lambda: setattr(torch.backends.mkldnn, "enabled", False), lambda: torch.backends.mkldnn.enabled),
+        (lambda: setattr(torch.backends.cudnn, "benchmark", True), lambda: torch.backends.cudnn.benchmark),
         (lambda: torch.manual_seed(3), lambda: torch.get_rng_state().tolist()),
         (lambda: np.seterr(all="raise"), np.geterr),
         (lambda: np.random.seed(3), lambda: np.random.get_state(legacy=False)["state"]["key"].tolist()),  # noqa: NPY002
