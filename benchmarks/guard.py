@@ -32,7 +32,7 @@ from modelselect.host.host import get_host
 
 EXPECTED = Path(__file__).with_name("expected_ratios.json")
 
-FACTOR = 1.5
+FACTOR = 1.4
 FACTOR_ELSEWHERE = 2.25
 
 REPEATS = 5

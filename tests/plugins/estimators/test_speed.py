@@ -43,7 +43,7 @@ def test_what_takes_longer_than_expected_is_too_slow(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(guard, "processor", lambda kind=kind: kind)
         assert not guard.too_slow(usual)
         assert guard.too_slow(usual | {case: 1.6 * usual[case]}) == pytest.approx({case: 1.6})
-        assert not guard.too_slow(usual | {case: 1.4 * usual[case]})
+        assert not guard.too_slow(usual | {case: 1.3 * usual[case]})
 
 
 def test_on_an_unknown_processor_less_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
