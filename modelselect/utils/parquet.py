@@ -15,11 +15,13 @@ _TEXT = "BYTE_ARRAY"
 
 @dataclass(frozen=True)
 class Decoded:
-    """Attributes:
-    rows: number of rows.
-    columns: number of columns.
-    size: bytes of all rows, at least.
-    largest: bytes of the largest group of rows, which is decoded at once, at least.
+    """What files hold once they are decoded.
+
+    Attributes:
+        rows: number of rows.
+        columns: number of columns.
+        size: bytes of all rows, at least.
+        largest: bytes of the largest group of rows, which is decoded at once, at least.
     """
 
     rows: int
