@@ -236,7 +236,9 @@ class Gatherer:
                     own["features"].metadata.update(records[-1])
             for key, record in zip(keys, records, strict=True):
                 self._store.put(key.evidence("extraction", probe), {}, record)
-        self._written[probe.fingerprint] = records[next(i for i, part in enumerate(parts) if part is backbone)]
+        for part, record in zip(parts, records, strict=True):
+            if part.candidate.id == backbone.candidate.id:
+                self._written[probe.fingerprint] = record
         return seconds
 
     def _report(self, done: int, total: int) -> None:
