@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint
@@ -193,7 +194,7 @@ class Host:
         known = self._manager.is_registered(plugin)
         seconds = _seconds_for(record)
         try:
-            with within(seconds), contained():
+            with _asking(seconds):
                 record.contract = _contract_of(plugin)
                 self._manager.register(plugin, name=f"{record.distribution}/{record.name}")
                 self._manager.check_pending()
@@ -219,7 +220,7 @@ class Host:
             if record.implementation is None or record.distribution == DISTRIBUTION:
                 continue
             try:
-                with unchanged(imports=True), within(EVENT_SECONDS), contained():
+                with _asking(EVENT_SECONDS):
                     if hasattr(record.implementation, hook):
                         self._call(record, hook, **copy.deepcopy(arguments))
             except PluginTimeoutError as error:
@@ -276,7 +277,7 @@ class Host:
         seconds = _seconds_for(record)
         begun = time.perf_counter()
         try:
-            with within(seconds), contained():
+            with _asking(seconds):
                 plugin = point.load()
         except Exception as error:
             record.faults.append(f"cannot be imported from {point.value!r}: {_reason(record, error)}")
@@ -287,7 +288,7 @@ class Host:
     def _collect(self, record: Plugin, kind: str, seconds: float) -> None:
         hook = f"modelselect_register_{kind}"
         try:
-            with within(seconds), contained():
+            with _asking(seconds):
                 answers = self._call(record, hook)
                 brought = [item for answer in answers for item in _named(answer, kind)]
         except PluginTimeoutError as error:
@@ -299,7 +300,7 @@ class Host:
             return
         for name, item in brought:
             try:
-                with within(seconds), contained():
+                with _asking(seconds):
                     self._add(record, kind, name, item)
             except Exception as error:
                 if isinstance(error, PluginError) and not isinstance(error, PluginTimeoutError):
@@ -342,6 +343,13 @@ class Host:
 def get_host() -> Host:
     """The host of this process, with every installed plugin."""
     return Host.load()
+
+
+@contextlib.contextmanager
+def _asking(seconds: float) -> Iterator[None]:
+    """Code of a plugin has this time, ends nothing but itself, and moves no setting of the process."""
+    with unchanged(imports=True), within(seconds), contained():
+        yield
 
 
 def _seconds_for(record: Plugin) -> float:

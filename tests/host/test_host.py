@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -145,6 +146,30 @@ print("hello at import", flush=True)
 os.write(1, b"hello from native code\\n")
 """
     + GOOD,
+    "moves_the_process": """
+import os
+import random
+import sys
+
+import modelselect
+
+def move():
+    os.chdir("/")
+    random.seed(3)
+    sys.excepthook = print
+    sys.setrecursionlimit(12_345)
+
+move()
+
+@modelselect.hookimpl
+def modelselect_register_zoos():
+    move()
+    return []
+
+@modelselect.hookimpl
+def modelselect_candidate_scored(candidate, scores):
+    move()
+""",
     "raises_without_text": """
 class Mute(Exception):
     def __str__(self):
@@ -353,6 +378,21 @@ def test_a_bad_plugin_is_named_and_stops_nobody(site: Path, name: str, words: li
         assert word in faults(host, name)
     assert "spread" in host.estimators
     assert "logme" in host.estimators
+
+
+def test_a_plugin_moves_neither_the_working_folder_nor_other_settings_of_the_process(site: Path, here: Path) -> None:
+    """Else the files of a run with relative paths would be written elsewhere."""
+
+    def settings() -> tuple[Any, ...]:
+        return os.getcwd(), random.getstate(), sys.excepthook, sys.getrecursionlimit()
+
+    before = settings()
+    install(site, "moves_the_process")
+    host = Host.load()
+    assert settings() == before
+    host.notify("candidate_scored", candidate=None, scores={})
+    assert settings() == before
+    assert faults(host, "moves_the_process") == ""
 
 
 @pytest.mark.parametrize("name", ["hangs_on_import", "hangs_in_hook", "lists_slowly", "hangs_while_looked_at"])
