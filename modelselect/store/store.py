@@ -146,7 +146,9 @@ class Store:
                 return None
             try:
                 file = path.open("rb")
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if isinstance(error, NotADirectoryError) and not self.path.is_dir():
+                    raise
                 if not self._fetched(key):
                     return None
                 file = path.open("rb")
@@ -397,7 +399,7 @@ class Store:
         with self._explained("written"):
             partial = self._partial()
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(path.parent)
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
@@ -442,7 +444,7 @@ class Store:
                 return False
             with partial.open("rb") as file:
                 read_entry(file, key, trusted=False)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             partial.replace(path)
         except DamagedError as damage:
             logger.warning("%s in %r is damaged (%s); the entry will be computed again", key, remote, damage)
@@ -479,6 +481,14 @@ class Store:
 
     def _explained(self, verb: str) -> contextlib.AbstractContextManager[None]:
         return explained(f"the store in {self.path}", verb)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder of entries, also where something else has its name or that of the folder around it."""
+    for place in (folder.parent, folder):
+        if os.path.lexists(place) and not place.is_dir():
+            place.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _make_way(path: Path) -> None:
