@@ -202,7 +202,7 @@ def _vector(name: str, given: Any) -> Floats:
 
     try:
         array = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"{name} holds a value that is not a number ({error}); expected one number per candidate"
         ) from None

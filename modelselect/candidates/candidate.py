@@ -8,6 +8,7 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 
+from modelselect.errors import InvalidInputError
 from modelselect.utils.text import printable, valid_text
 
 
@@ -21,6 +22,9 @@ class Candidate:
         revision: the exact version (a commit, a content hash), if the zoo has versions.
         metadata: see `METADATA_FIELDS` and `TEXT_FIELDS`; only known values, never guesses.
 
+    Raises:
+        InvalidInputError: zoo, name or revision is no text, or the metadata are no mapping.
+
     >>> Candidate("timm", "resnet18.a1_in1k", metadata={"parameters": 11_689_512}).id
     'timm:resnet18.a1_in1k'
     """
@@ -31,6 +35,13 @@ class Candidate:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     def __post_init__(self) -> None:
+        texts = (self.zoo, self.name, "" if self.revision is None else self.revision)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.metadata, Mapping):
+            given = ", ".join(type(each).__name__ for each in (*texts, self.metadata))
+            raise InvalidInputError(
+                f"a candidate is made of {given}; expected a zoo, a name and a revision that are texts, and metadata "
+                "that are a mapping"
+            )
         # plain texts: a subclass may override how they are compared
         for part in ("zoo", "name", "revision"):
             if (text := getattr(self, part)) is not None:

@@ -124,7 +124,10 @@ def summarised(features: ArrayLike) -> NDArray[np.float32]:
     >>> summarised([[0.0, 1.0], [2.0, 1.0]]).tolist()
     [[1.0, 1.0], [1.0, 0.0]]
     """
-    matrix = np.asarray(features, dtype=np.float64)
+    try:
+        matrix = np.asarray(features, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(f"proxy features are no numbers ({error}); expected a matrix (N, P)") from None
     if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
         raise InvalidInputError(f"proxy features have shape {matrix.shape}; expected a matrix (N, P) of finite numbers")
     return np.stack([matrix.mean(axis=0), matrix.std(axis=0)]).astype(np.float32)
@@ -135,8 +138,10 @@ def impossible(result: Result) -> str | None:
     value, names = result.value, (result.candidate, result.dataset, result.metric)
     if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not is_finite(value):
         return "value is not a finite number"
-    if result.metric == ACCURACY and not 0 <= value <= 1:
+    if isinstance(result.metric, str) and result.metric == ACCURACY and not 0 <= value <= 1:
         return "accuracy outside 0 to 1"
+    if not all(isinstance(name, str) for name in names):
+        return "a name is no text"
     if not all(names):
         return "no candidate, dataset or metric"
     if not all(map(is_text, names)):
@@ -252,6 +257,11 @@ def metadata_of(subject: str, facts: Mapping[str, Any]) -> list[tuple[str, str, 
         InvalidInputError: the subject's name or a fact cannot be kept.
     """
     recorded = utc_now()
+    if not isinstance(subject, str) or not isinstance(facts, Mapping):
+        raise InvalidInputError(
+            f"a name and its facts are {type(subject).__name__} and {type(facts).__name__}; expected a text and a "
+            "mapping of facts by name"
+        )
     if not is_text(subject):
         raise InvalidInputError(
             f"the name {subject!r} holds half a surrogate pair and cannot be kept; give another name"

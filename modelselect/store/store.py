@@ -148,6 +148,8 @@ class Store:
             if file is None and not path.exists() and self._fetched(key):
                 file = _opened(path)
             if file is None:
+                if os.path.lexists(self.path) and not self.path.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 return None
             with file:
                 state = file_state(file)
@@ -395,7 +397,7 @@ class Store:
         with self._explained("written"):
             partial = self._partial()
             try:
-                _make(path.parent)
+                _make_folder(path.parent)
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
@@ -441,7 +443,7 @@ class Store:
                 return False
             with partial.open("rb") as file:
                 read_entry(file, key, trusted=False)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             partial.replace(path)
         except DamagedError as damage:
             logger.warning("%s in %r is damaged (%s); the entry will be computed again", key, remote, damage)
@@ -494,7 +496,7 @@ def _opened(path: Path) -> BinaryIO | None:
     try:
         return path.open("rb") if stat.S_ISREG(path.stat().st_mode) else None
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):  # nothing, or a link that leads nowhere
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):  # nothing, or what leads nowhere
             return None
         raise
 
@@ -503,6 +505,16 @@ def _make(folder: Path) -> None:
     """Makes a folder that is not there yet."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder of entries, also where something else has its name or that of the folder around it."""
+    if folder.is_dir():
+        return
+    for place in (folder.parent, folder):
+        if os.path.lexists(place) and not place.is_dir():
+            place.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _clear(path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import modelselect as ms
 from modelselect.errors import InvalidInputError
 from modelselect.evaluation.settings import Settings
+from modelselect.history import Result
 
 VALUES: tuple[Any, ...] = (
     *(None, True, 0, -1, 10**400, 1.5, float("nan"), float("inf"), "", "nan", "9" * 5000, "9" * 5000 + " passes", b"x"),
@@ -55,3 +56,36 @@ def test_what_is_no_text_is_no_expression(value: Any) -> None:
 @pytest.mark.parametrize("value", VALUES)
 def test_a_budget_is_one_or_says_what_it_expects(value: Any) -> None:
     assert "expected" in (said(lambda: ms.Budget.of(value)) or "expected")
+
+
+ODD = (5, 1.5, b"x", ["x"], object(), np.array([1, 2]))
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("value", ODD)
+def test_a_candidate_is_made_of_texts_and_a_mapping(place: int, value: Any) -> None:
+    given: list[Any] = ["timm", "resnet18", "abc", {}]
+    given[place] = value
+    with pytest.raises(InvalidInputError, match="a candidate is made of"):
+        ms.Candidate(*given)
+
+
+@pytest.mark.parametrize("value", [*ODD, None])
+def test_a_history_refuses_or_rejects_what_has_no_name(value: Any, tmp_path: pathlib.Path) -> None:
+    history = ms.History(tmp_path / "history.sqlite")
+    names = ("timm:resnet18", "hub:food101", "accuracy")
+    for place in range(3):
+        named = [value if number == place else name for number, name in enumerate(names)]
+        assert history.record([Result(*named, 0.5)]).rejected == {"a name is no text": 1}
+    for call in (history.describe_candidate, history.describe_dataset):
+        with pytest.raises((InvalidInputError, TypeError)):
+            call(value, {"a": 1})
+        with pytest.raises(InvalidInputError):
+            call("x", value)
+    with pytest.raises(InvalidInputError):
+        history.keep_proxy("x", "y", value if value is not None else [["a"]])
+
+
+def test_numbers_that_no_float_holds_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="not a number"):
+        ms.agreement([1, 2, 10**400], [1, 2, 3])

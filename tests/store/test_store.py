@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -519,3 +520,19 @@ def test_files_that_vanish_in_the_scratch_folders_of_others_disturb_no_write(
     monkeypatch.setattr(Path, "is_file", vanishing)
     store.put(key, {"x": np.eye(2)})
     assert store.get(key) is not None
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_file_in_the_place_of_a_folder_of_entries_is_replaced(tmp_path: Path, level: int, kind: str) -> None:
+    store, key = Store(tmp_path / "store"), Store.key("features", number=1)
+    store.put(key, {"a": np.arange(3.0)})
+    (entry,) = (tmp_path / "store" / "entries").rglob("*.safetensors")
+    folder = entry.parents[level - 1]
+    shutil.rmtree(folder)
+    folder.write_bytes(b"x") if kind == "file" else folder.symlink_to("nothing")
+    assert Store(tmp_path / "store").get(key) is None
+    store.put(key, {"a": np.arange(3.0)})
+    found = Store(tmp_path / "store").get(key)
+    assert found is not None
+    assert found.arrays["a"].tolist() == [0.0, 1.0, 2.0]

@@ -36,6 +36,8 @@ OTHER_FORMS = {
 def why_no_weights(folder: Path) -> str:
     """Why a folder without safetensors cannot be loaded, and what to do."""
     names = sorted(file.name for file in folder.iterdir())
+    if WEIGHTS in names:
+        return f"the {WEIGHTS} is no file, but a folder, a pipe, a device or a link to nothing; put a file in its place"
     pickles = [name for name in names if Path(name).suffix in PICKLES and not name.startswith(_OF_TRAINING)]
     asked = f"dir:{folder.as_posix()}?weights=pickle"
     if PICKLE in names or PICKLED_SHARDS in names:

@@ -171,6 +171,18 @@ def test_weights_in_a_folder_below_are_moved_as_the_message_says(here: Path) -> 
     assert ranked(IMAGES, "dir:a")
 
 
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_weights_that_are_no_file_are_said_to_be_none(here: Path, kind: str) -> None:
+    image_folder(here / "a")
+    path = here / "a" / SAFE
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nothing.safetensors")
+    assert "the model.safetensors is no file" in refusal("dir:a")
+
+
 def test_safetensors_of_another_name_are_renamed_as_the_message_says(here: Path) -> None:
     image_folder(here / "a")
     (here / "a" / SAFE).rename(here / "a" / "vit.safetensors")
