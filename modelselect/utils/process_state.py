@@ -26,7 +26,9 @@ _SIGNALS = [
 """What ends a run: Ctrl-C, batch systems, the bounds on plugins, a terminal; and what waiting for workers needs."""
 
 _CALLED_BY_ALL = (
-    *("builtins", "copy", "hashlib", "json", "logging", "math", "os", "pickle", "random", "shutil", "tempfile", "time"),
+    *("builtins", "concurrent.futures", "contextlib", "copy", "functools", "hashlib", "io", "itertools", "json"),
+    *("logging", "math", "operator", "os", "pickle", "random", "re", "shutil", "struct", "subprocess", "tempfile"),
+    *("threading", "time", "warnings"),
     *("numpy", "numpy.linalg", "numpy.random", "scipy.linalg", "scipy.special", "scipy.stats"),
     *("torch", "torch.linalg", "torch.nn.functional"),
 )
