@@ -52,6 +52,7 @@ class ProcessState:
     Attributes:
         namespaces: of modules that all code calls: each with a copy of its public names.
         classes: that all code uses, each with a copy of its attributes.
+        tracing: what follows new threads: one that raises ends them.
         blocked: signals that do not reach this thread.
         umask: None if unknown (not Linux).
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
@@ -66,6 +67,7 @@ class ProcessState:
     namespaces: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
     classes: tuple[tuple[type, dict[str, Any]], ...]
     streams: tuple[Any, Any]
+    tracing: tuple[Any, Any]
     excepthook: Any
     blocked: set[int]
     umask: int | None
@@ -91,6 +93,7 @@ class ProcessState:
             namespaces=tuple(_namespaces()),
             classes=tuple((kind, dict(vars(kind))) for kind in _classes()),
             streams=(sys.stdout, sys.stderr),
+            tracing=(threading.gettrace(), threading.getprofile()),
             excepthook=sys.excepthook,
             blocked=_blocked(),
             umask=_umask(),
@@ -148,6 +151,8 @@ class ProcessState:
     def _restore_what_imports_change(self) -> None:
         sys.modules.update(self.modules)
         sys.stdout, sys.stderr = self.streams
+        threading.settrace(self.tracing[0])
+        threading.setprofile(self.tracing[1])
         if self.path != sys.path:
             sys.path[:] = self.path
         if self.environment != dict(os.environ):
