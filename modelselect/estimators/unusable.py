@@ -10,6 +10,7 @@ from modelselect.errors import Failure, PluginError, Stage, contained
 from modelselect.estimators.estimator import Estimator, Recaller
 from modelselect.evidence.evidence import Evidence
 from modelselect.utils.process_state import unchanged
+from modelselect.utils.target_kinds import TARGET_KINDS
 
 
 class Unusable(Estimator):
@@ -84,6 +85,7 @@ _READ: Mapping[str, Callable[[Estimator], object]] = {
     "key": _key,
     "parameters": _parameters,
     "reads": lambda estimator: frozenset(estimator.reads),
+    "takes": lambda estimator: [bool(estimator.takes(kind)) for kind in (*TARGET_KINDS, *estimator.targets)],
     "citation": lambda estimator: str(estimator.citation),
     "__eq__ or __hash__": _equality,
     "an attribute": _kind,

@@ -18,7 +18,16 @@ from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds, parse_byte
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
-from modelselect.errors import InvalidInputError, ModelSelectError, did_you_mean
+from modelselect.errors import (
+    Failure,
+    InvalidInputError,
+    ModelSelectError,
+    NoExceptionError,
+    PluginError,
+    Stage,
+    contained,
+    did_you_mean,
+)
 from modelselect.executor import Executor, UnknownOptionError
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
@@ -242,6 +251,29 @@ def _prompts(name: str, value: Any) -> Any:
             "several of them, or None"
         )
     return value if isinstance(value, str) else tuple(given)
+
+
+def _usable(runner: Executor, options: Mapping[str, Any]) -> Executor:
+    """The executor with options, after a look at what a run reads of it: it may be a plugin's.
+
+    Raises:
+        PluginError: it raises something of its own, or gives something else than its contract says.
+        InvalidInputError: it does not take one of the options.
+    """
+    name = runner.name
+    try:
+        with contained():
+            runner = runner.configured(**options) if options else runner
+            known: tuple[object, ...] = runner, runner.isolated, runner.workers
+    except Exception as error:
+        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
+            raise
+        reason = Failure.from_exception(Stage.RUN, error).reason
+        raise PluginError(f"the executor {name!r} failed: {reason}") from error
+    for value, kind in zip(known, (Executor, bool, int), strict=True):
+        if not isinstance(value, kind):
+            raise PluginError(f"the executor {name!r} gives {value!r}; expected {kind.__name__}")
+    return runner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -618,10 +650,8 @@ class Settings:
             options["address"] = self.ray_address
         if self.task_timeout is not None:
             options["timeout"] = parse_seconds("task_timeout", self.task_timeout)
-        if not options:
-            return runner
         try:
-            return runner.configured(**options)
+            return _usable(runner, options)
         except UnknownOptionError as error:
             if (keyword := SETTINGS_OF_EXECUTORS.get(error.option)) is None:
                 raise

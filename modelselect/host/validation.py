@@ -61,6 +61,8 @@ def validate_plugin(kind: str, name: object, item: Any) -> None:
         _validate_protocol(item)
     elif isinstance(item, Estimator):
         _validate_estimator(item)
+    elif isinstance(item, Extractor):
+        _validate_extractor(item)
     elif isinstance(item, ReportSection):
         _validate_report_section(item)
     elif isinstance(item, Task):
@@ -131,6 +133,16 @@ def _validate_estimator(estimator: Estimator) -> None:
         )
     if not getattr(estimator, "citation", ""):
         raise PluginError(f"estimator {name!r} has no citation; name the paper or practice that it comes from")
+
+
+def _validate_extractor(extractor: Extractor) -> None:
+    """The keys of all numbers hold the libraries of all extractors that are not asked for by name."""
+    on_request: object = extractor.on_request
+    if not isinstance(on_request, bool):
+        raise PluginError(f"extractor {extractor.name!r} has on_request = {on_request!r}; expected True or False")
+    library: object = "" if on_request else extractor.library
+    if not isinstance(library, str):
+        raise PluginError(f"extractor {extractor.name!r} has library = {library!r}; expected a text")
 
 
 def _validate_report_section(section: ReportSection) -> None:

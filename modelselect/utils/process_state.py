@@ -26,7 +26,9 @@ _SIGNALS = [
 """What ends a run: Ctrl-C, batch systems, the bounds on plugins, a terminal; and what waiting for workers needs."""
 
 _CALLED_BY_ALL = (
-    *("builtins", "copy", "hashlib", "json", "logging", "math", "os", "pickle", "random", "shutil", "tempfile", "time"),
+    *("builtins", "concurrent.futures", "contextlib", "copy", "functools", "hashlib", "io", "itertools", "json"),
+    *("logging", "math", "operator", "os", "pickle", "random", "re", "shutil", "struct", "subprocess", "tempfile"),
+    *("threading", "time", "warnings"),
     *("numpy", "numpy.linalg", "numpy.random", "scipy.linalg", "scipy.special", "scipy.stats"),
     *("torch", "torch.linalg", "torch.nn.functional"),
 )
@@ -49,6 +51,7 @@ class ProcessState:
     Attributes:
         namespaces: of modules that all code calls, each with a copy.
         classes: that all code uses, each with a copy of its attributes.
+        tracing: what follows new threads: one that raises ends them.
         blocked: signals that do not reach this thread.
         umask: None if unknown (not Linux).
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
@@ -63,6 +66,7 @@ class ProcessState:
     namespaces: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
     classes: tuple[tuple[type, dict[str, Any]], ...]
     streams: tuple[Any, Any]
+    tracing: tuple[Any, Any]
     excepthook: Any
     blocked: set[int]
     umask: int | None
@@ -88,6 +92,7 @@ class ProcessState:
             namespaces=tuple((names, names.copy()) for names in _namespaces()),
             classes=tuple((kind, dict(vars(kind))) for kind in _classes()),
             streams=(sys.stdout, sys.stderr),
+            tracing=(threading.gettrace(), threading.getprofile()),
             excepthook=sys.excepthook,
             blocked=_blocked(),
             umask=_umask(),
@@ -149,6 +154,8 @@ class ProcessState:
         if not _are_same(self.modules, sys.modules):
             sys.modules.update(self.modules)
         sys.stdout, sys.stderr = self.streams
+        threading.settrace(self.tracing[0])
+        threading.setprofile(self.tracing[1])
         if self.path != sys.path:
             sys.path[:] = self.path
         if self.environment != dict(os.environ):

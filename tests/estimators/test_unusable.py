@@ -41,6 +41,7 @@ ODD: dict[str, dict[str, Any]] = {
     "a __getattr__ that raises": {"__getattr__": fails},
     "a __getattr__ that finds everything": {"__getattr__": lambda self, name: fails},
     "reads that raise": {"reads": property(fails)},
+    "takes() that raises": {"takes": fails},
     "a truth value that raises": {"relative": type("Odd", (), {"__bool__": fails})()},
 }
 

@@ -13,7 +13,7 @@ import pytest
 import modelselect as ms
 from modelselect.cli.app import shipped_command
 from modelselect.cli.options import option_name
-from modelselect.errors import InvalidInputError
+from modelselect.errors import InvalidInputError, PluginError
 from modelselect.evaluation.keywords import NOT_IN_BENCHMARK, BenchmarkKeywords, Keywords
 from modelselect.evaluation.settings import Settings
 from tests.docs.test_estimator_pages import generate
@@ -188,3 +188,31 @@ def test_the_parts_of_the_recipe_with_keywords_of_their_own_complete_it() -> Non
     assert given.recipe == ms.FineTuning(epochs=3, batch_size=8, patience=2)
     assert replace(given, trials=4).recipe == ms.FineTuning(epochs=3, batch_size=8, patience=2, trials=4)
     assert Settings().fine_tuning is None
+
+
+class Odd(ms.Executor):
+    name = "odd"
+
+    def map(self, function: Callable[[Any], Any], items: Any) -> Any:
+        return iter(())
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"configured": fails}, "failed: SystemExit: 3"),
+        ({"configured": lambda self, **_: 5}, "failed: AttributeError"),
+        ({"isolated": property(fails)}, "failed: SystemExit: 3"),
+        ({"workers": "two"}, "gives 'two'; expected int"),
+    ],
+)
+def test_an_executor_that_does_not_keep_its_contract_is_named(members: dict[str, Any], words: str) -> None:
+    settings = Settings(executor=type("Odd", (Odd,), members)())
+    if "configured" in members:
+        settings = replace(settings, executor_options={"a": 1})
+    with pytest.raises(PluginError, match=f"the executor 'odd' {words}"):
+        settings.runner(fails)

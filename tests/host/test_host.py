@@ -532,6 +532,32 @@ def test_a_plugin_whose_attributes_exit_is_refused_and_one_whose_attributes_rais
     assert "not there" in " ".join(host.plugins[1].faults)
 
 
+def test_an_extractor_that_cannot_say_what_computes_is_refused() -> None:
+    def raises(self: object) -> str:
+        raise ZeroDivisionError
+
+    for number, (attribute, value, words) in enumerate(
+        [
+            ("library", property(raises), "ZeroDivisionError"),
+            ("library", 5, "library = 5; expected a text"),
+            ("on_request", property(raises), "ZeroDivisionError"),
+            ("on_request", "no", "on_request = 'no'; expected True or False"),
+        ]
+    ):
+        methods = {"supports": lambda *_: False, "extract": raises, "name": f"odd{number}", attribute: value}
+        odd = type("Odd", (ms.Extractor,), methods)
+
+        class Brings:
+            @ms.hookimpl
+            def modelselect_register_extractors(self, kind: type[ms.Extractor] = odd) -> list[ms.Extractor]:
+                return [kind()]
+
+        host = Host()
+        record = host.register(Brings(), "odd")
+        assert words in " ".join(record.faults)
+        assert not host.extractors
+
+
 def test_an_event_handler_gets_copies() -> None:
     class Vandal:
         @ms.hookimpl

@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,9 @@ from modelselect.utils.process_state import unchanged
         (lambda: setattr(np, "mean", lambda *_: 0.0), lambda: np.mean),
         (lambda: setattr(torch, "stack", None), lambda: torch.stack),
         (lambda: setattr(json, "dumps", None), lambda: json.dumps),
+        (lambda: threading.settrace(lambda *_: None), threading.gettrace),
+        (lambda: threading.setprofile(lambda *_: None), threading.getprofile),
+        (lambda: setattr(threading, "excepthook", None), lambda: threading.excepthook),
         (lambda: setattr(builtins, "sorted", None), lambda: sorted),
         (lambda: setattr(builtins, "__import__", None), lambda: __import__),
         (lambda: setattr(Path, "open", None), lambda: Path.open),
