@@ -73,7 +73,8 @@ def test_an_exported_file_with_foreign_metadata_is_read_and_one_of_another_kind_
         pq.write_table(changed, path)
         with pytest.raises(ms.errors.InvalidInputError, match="value"):
             History(tmp_path / "b.sqlite").load(folder)
-    odd = table.set_column(0, table.column_names[0], pa.array([[(1, 2)]] * len(table), pa.map_(pa.int32(), pa.int32())))
+    maps = pa.array([[(1, 2)]] * len(table), pa.map_(pa.int32(), pa.int32()))
+    odd = table.set_column(table.column_names.index("candidate"), "candidate", maps)
     pq.write_table(odd, path)
     assert History(tmp_path / "c.sqlite").load(folder).new == 0
 
