@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,17 @@ def test_the_revision_depends_on_content_alone(here: Path) -> None:
     shutil.copytree(here / "a", here / "b")
     os.utime(here / "b" / "model.safetensors", (1, 1))
     assert only("a").revision == only("b").revision
+
+
+def test_a_file_that_is_a_hole_of_terabytes_is_not_read(here: Path) -> None:
+    timm_folder(here / "a")
+    with open(here / "a" / "pytorch_model.bin", "wb") as hole:
+        hole.truncate(4 * 1024**4)
+    begun = time.perf_counter()
+    before = only("a").revision
+    assert time.perf_counter() - begun < 20
+    os.utime(here / "a" / "pytorch_model.bin", (1, 1))
+    assert only("a").revision != before
 
 
 # --- broken folders --------------------------------------------------------------------------------------------------

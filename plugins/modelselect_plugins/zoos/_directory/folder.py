@@ -42,6 +42,9 @@ from modelselect_plugins.zoos._weights import (
 _BUILDER = re.compile(r"(?P<file>[\w-][\w.-]*\.py):(?P<function>[A-Za-z_]\w*)")
 _NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked", "position_ids")  # counters and settings
 
+_LARGEST_HOLE = 8 * 1024**3
+"""Bytes of a file that are not on the disk: reading terabytes of zeros would take hours."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -306,6 +309,8 @@ def _digest_of(file: Path) -> str:
         state = file.stat()
         if not stat.S_ISREG(state.st_mode):
             return "not there"
+        if state.st_size - 512 * state.st_blocks > _LARGEST_HOLE:
+            return f"a hole of {state.st_size} bytes, changed at {state.st_mtime_ns}"
         return _digest(str(file.resolve()), state.st_size, state.st_mtime_ns)
     except OSError:
         return "not there"
