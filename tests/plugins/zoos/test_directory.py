@@ -184,12 +184,12 @@ def test_the_revision_depends_on_content_alone(here: Path) -> None:
 
 def test_a_file_that_is_a_hole_of_terabytes_is_not_read(here: Path) -> None:
     timm_folder(here / "a")
-    with open(here / "a" / "pytorch_model.bin", "wb") as hole:
+    with open(here / "a" / "model.safetensors", "wb") as hole:
         hole.truncate(4 * 1024**4)
     begun = time.perf_counter()
     before = only("a").revision
     assert time.perf_counter() - begun < 20
-    os.utime(here / "a" / "pytorch_model.bin", (1, 1))
+    os.utime(here / "a" / "model.safetensors", (1, 1))
     assert only("a").revision != before
 
 
