@@ -347,8 +347,12 @@ def get_host() -> Host:
 
 @contextlib.contextmanager
 def _asking(seconds: float) -> Iterator[None]:
-    """Code of a plugin has this time, ends nothing but itself, and moves no setting of the process."""
-    with unchanged(imports=True), within(seconds), contained():
+    """Code of a plugin has this time, ends nothing but itself, and moves no setting of the process.
+
+    Args:
+        seconds: the bound; 0 for what modelselect itself brings, which is not looked after.
+    """
+    with unchanged(imports=True) if seconds else contextlib.nullcontext(), within(seconds), contained():
         yield
 
 
