@@ -18,7 +18,7 @@ def test_no_estimator_is_slower_than_expected() -> None:
 
 @pytest.mark.speed
 def test_an_estimator_that_takes_twice_as_long_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = ["tall fda", "wide logme", "wide leep"]
+    cases = ["tall fda", "wide logme"]
     expected = guard.ratios(guard.times(cases, repeats=guard.MORE_REPEATS))
     evaluate = guard.evaluate
 
@@ -31,7 +31,7 @@ def test_an_estimator_that_takes_twice_as_long_is_found(monkeypatch: pytest.Monk
         return result
 
     monkeypatch.setattr(guard, "evaluate", twice)
-    assert set(guard.slow_cases(cases, expected)) == {"tall fda", "wide leep"}
+    assert set(guard.slow_cases(cases, expected)) == {"tall fda"}
 
 
 def test_what_takes_longer_than_expected_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
