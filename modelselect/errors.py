@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -238,6 +238,32 @@ class Failure:
         if not isinstance(exception, ModelSelectError):
             reason = f"{type(exception).__name__}: {reason}"
         return cls(stage, reason, type(exception).__name__)
+
+
+@contextlib.contextmanager
+def blamed(says: Callable[[str], str]) -> Iterator[None]:
+    """Code of a plugin: what it raises is one of our errors, and says whose it is.
+
+    Args:
+        says: the message, from the reason.
+
+    Raises:
+        PluginError: the code raised something that is none of our errors.
+
+    >>> try:
+    ...     with blamed("the executor 'odd' failed: {}".format):
+    ...         raise KeyError("jobs")
+    ... except PluginError as error:
+    ...     print(error)
+    the executor 'odd' failed: KeyError: 'jobs'
+    """
+    try:
+        with contained():
+            yield
+    except Exception as error:
+        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
+            raise
+        raise PluginError(says(Failure.from_exception(Stage.RUN, error).reason)) from error
 
 
 _LONGEST_REASON = 2000

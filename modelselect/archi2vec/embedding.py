@@ -13,16 +13,7 @@ from modelselect.archi2vec.tracing import trace_candidate
 from modelselect.architectures.encoder import Encoder
 from modelselect.architectures.trace import trace
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import (
-    ExpressionError,
-    Failure,
-    InvalidInputError,
-    ModelSelectError,
-    NoExceptionError,
-    PluginError,
-    Stage,
-    contained,
-)
+from modelselect.errors import ExpressionError, InvalidInputError, blamed
 from modelselect.host.defaults import DEFAULT_ENCODER
 from modelselect.host.host import get_host
 from modelselect.host.lookup import search
@@ -97,14 +88,11 @@ def by_encoder(encoder: Encoder) -> Iterator[None]:
     Raises:
         PluginError: it raised something that is none of our errors.
     """
-    try:
-        with unchanged(imports=True), contained():
-            yield
-    except Exception as error:
-        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
-            raise
-        reason = Failure.from_exception(Stage.RUN, error).reason
-        raise PluginError(f"the encoder {encoder.name!r} raised {reason}{_owner_of(encoder)}") from error
+    with (
+        blamed(lambda reason: f"the encoder {encoder.name!r} raised {reason}{_owner_of(encoder)}"),
+        unchanged(imports=True),
+    ):
+        yield
 
 
 def _owner_of(encoder: Encoder) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.errors import Failure, ModelSelectError, NoExceptionError, PluginError, Stage, contained
+from modelselect.errors import Failure, PluginError, Stage, blamed
 from modelselect.evaluation.results import ScoringResult, TuningResult, VerificationResult
 from modelselect.executor import Executor, Outcome
 from modelselect.utils.progress import Track
@@ -70,21 +70,19 @@ def _results(
     Raises:
         PluginError: the executor raised, or gave something that is no outcome of the task.
     """
-    try:
-        with contained():
-            outcomes = iter(executor.map(task, candidates))
-        while True:
-            with contained():
-                outcome = next(outcomes, None)
-                if outcome is None:
-                    return
-                found = _checked(outcome, executor, expected)
-            yield found
-    except Exception as error:
-        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
-            raise
-        reason = Failure.from_exception(Stage.RUN, error).reason
-        raise PluginError(f"the executor {executor.name!r} failed: {reason}") from error
+
+    def failed(reason: str) -> str:
+        return f"the executor {executor.name!r} failed: {reason}"
+
+    with blamed(failed):
+        outcomes = iter(executor.map(task, candidates))
+    while True:
+        with blamed(failed):
+            outcome = next(outcomes, None)
+            if outcome is None:
+                return
+            found = _checked(outcome, executor, expected)
+        yield found
 
 
 def _checked(outcome: object, executor: Executor, expected: type) -> tuple[str, Any]:

@@ -18,16 +18,7 @@ from modelselect.budget.bounds import MAX_DOWNLOAD, MAX_TIME, Bounds, parse_byte
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.limits import Limits
-from modelselect.errors import (
-    Failure,
-    InvalidInputError,
-    ModelSelectError,
-    NoExceptionError,
-    PluginError,
-    Stage,
-    contained,
-    did_you_mean,
-)
+from modelselect.errors import InvalidInputError, ModelSelectError, PluginError, blamed, did_you_mean
 from modelselect.executor import Executor, UnknownOptionError
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
@@ -261,15 +252,9 @@ def _usable(runner: Executor, options: Mapping[str, Any]) -> Executor:
         InvalidInputError: it does not take one of the options.
     """
     name = runner.name
-    try:
-        with contained():
-            runner = runner.configured(**options) if options else runner
-            known: tuple[object, ...] = runner, runner.isolated, runner.workers
-    except Exception as error:
-        if isinstance(error, ModelSelectError) and not isinstance(error, NoExceptionError):
-            raise
-        reason = Failure.from_exception(Stage.RUN, error).reason
-        raise PluginError(f"the executor {name!r} failed: {reason}") from error
+    with blamed(lambda reason: f"the executor {name!r} failed: {reason}"):
+        runner = runner.configured(**options) if options else runner
+        known: tuple[object, ...] = runner, runner.isolated, runner.workers
     for value, kind in zip(known, (Executor, bool, int), strict=True):
         if not isinstance(value, kind):
             raise PluginError(f"the executor {name!r} gives {value!r}; expected {kind.__name__}")
