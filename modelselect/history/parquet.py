@@ -13,7 +13,7 @@ from modelselect.history.records import TABLES
 from modelselect.store.files import check_is_file
 from modelselect.utils.parquet import Decoded
 from modelselect.utils.system import available_memory
-from modelselect.utils.text import in_bytes
+from modelselect.utils.text import too_many_rows
 
 Row = tuple[Any, ...]
 
@@ -103,11 +103,8 @@ def _check_size(path: Path) -> None:
         return
     decoded = Decoded.of([path], free)
     needed = _BYTES_PER_VALUE * decoded.rows * decoded.columns + decoded.size
-    if needed > free:
-        raise InvalidInputError(
-            f"{path.name} has {decoded.rows:,} rows, which take about {in_bytes(needed)} of memory, and "
-            f"{in_bytes(free)} are free. Ask its author for a smaller history"
-        )
+    if why := too_many_rows(path.name, decoded.rows, needed, free):
+        raise InvalidInputError(f"{why}. Ask its author for a smaller history")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.utils.parquet import Decoded
 from modelselect.utils.system import available_memory
-from modelselect.utils.text import in_bytes
+from modelselect.utils.text import in_bytes, too_many_rows
 
 BYTES_PER_ROW = 100
 """Of memory, at least: label, place in the order and digest. Rows of a text and a number were measured to take 110."""
@@ -32,12 +32,8 @@ def check_rows(what: str, rows: int, at_once: int = 0) -> None:
         rows: their number.
         at_once: bytes that reading them takes besides.
     """
-    needed, free = BYTES_PER_ROW * rows + at_once, available_memory()
-    if free is not None and needed > free:
-        raise DatasetError(
-            f"{what} has {rows:,} rows, which take about {in_bytes(needed)} of memory, and {in_bytes(free)} are free. "
-            + _ADVICE
-        )
+    if why := too_many_rows(what, rows, BYTES_PER_ROW * rows + at_once, available_memory()):
+        raise DatasetError(f"{why}. {_ADVICE}")
 
 
 def check_parquet(files: Sequence[str | Path], builder: Any) -> None:

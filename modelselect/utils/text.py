@@ -134,6 +134,17 @@ def in_bytes(value: float) -> str:
     return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
 
 
+def too_many_rows(what: str, rows: int, needed: int, free: int | None) -> str | None:
+    """Why rows do not fit into memory; None if they do, or if it is unknown what is free.
+
+    >>> too_many_rows("x.csv", 1_000, 2_000_000, 500_000)
+    'x.csv has 1,000 rows, which take about 2 MB of memory, and 500 kB are free'
+    """
+    if free is None or needed <= free:
+        return None
+    return f"{what} has {rows:,} rows, which take about {in_bytes(needed)} of memory, and {in_bytes(free)} are free"
+
+
 def listed(items: Sequence[str], most: int = 3) -> str:
     """A list in words: `a, b and 4 more`.
 
