@@ -46,7 +46,7 @@ def win_probabilities(
             as the most uncertain of the others.
         halved: (n,) totals on half of the rows; NaN if unknown.
         places: k, the number of places.
-        seed: the seed of the draws.
+        seed: the seed of the draws. A candidate's draws go with the place of its score, not with its place in the pool.
 
     >>> found = win_probabilities([1.0, 0.9, 0.0], [[1.1, 0.8, 0.0], [0.9, 1.0, 0.0]], [1.0, 0.9, 0.0], places=1)
     >>> found.best.round(1).tolist()
@@ -65,7 +65,8 @@ def win_probabilities(
     noise = rng.normal(size=(_DRAWS, len(spread))) @ np.where(known, spread, 0.0) / math.sqrt(len(spread) - 1)
     extra = np.where(known, 0.0, unknown) ** 2 + _excess(totals, spread, halved, known)
     jitter = 1e-9 * (width or 1.0)  # candidates with equal scores share their places
-    noise += np.sqrt(extra + jitter**2) * rng.normal(size=(_DRAWS, n))
+    column = np.argsort(np.argsort(-totals, kind="stable"))
+    noise += np.sqrt(extra + jitter**2) * rng.normal(size=(_DRAWS, n))[:, column]
     moved[:, there] = (totals + noise)[:, there]
     order = np.argsort(-moved, axis=1)
     k = min(places, n)

@@ -183,7 +183,9 @@ class Posterior:
     def probability_best(self) -> Vector:
         """(n,) share of the draws in which each candidate is the best; they add up to 1."""
         winners = self._draws.argmax(axis=1)
-        return np.bincount(winners, minlength=len(self.mean)) / len(winners)
+        shares = np.bincount(winners, minlength=len(self.mean)) / len(winners)
+        shared: Vector = np.bincount(self._levels, weights=shares) / np.bincount(self._levels)
+        return shared[self._levels]
 
     def with_piece(self, piece: Piece) -> Posterior:
         """The posterior after one more piece of evidence, by a name that it does not have yet."""
@@ -238,14 +240,32 @@ class Posterior:
             raise InvalidInputError(f"level is {level!r}; expected a share between 0 and 1, such as 0.8")
         ranks = 1 + np.argsort(np.argsort(-self._draws, axis=1), axis=1)
         tail = (1 - level) / 2
-        return np.quantile(ranks, [tail, 1 - tail], axis=0, method="closest_observation").T.astype(np.int64)
+        ends = np.quantile(ranks, [tail, 1 - tail], axis=0, method="closest_observation").astype(np.int64)
+        lowest, highest = np.full(ranks.shape[1], ranks.shape[1]), np.ones(ranks.shape[1], np.int64)
+        np.minimum.at(lowest, self._levels, ends[0])
+        np.maximum.at(highest, self._levels, ends[1])
+        return np.stack([lowest[self._levels], highest[self._levels]], axis=1)
 
     @cached_property
     def _draws(self) -> Vector:
-        """(draws, n) from the posterior, the same for one seed."""
+        """(draws, n) from the posterior. A candidate's draws do not depend on its place in the pool.
+
+        The first column of the noise belongs to the candidate with the highest mean, and so on.
+        """
         noise = np.random.default_rng(self.seed).standard_normal((DRAWS, len(self.mean)))
-        draws: Vector = self.mean + noise * np.sqrt(self.variance)
+        column = np.argsort(np.argsort(-self._levels, kind="stable"))
+        draws: Vector = self.mean + noise[:, column] * np.sqrt(self.variance)
         return draws
+
+    @cached_property
+    def _levels(self) -> NDArray[np.int64]:
+        """(n,) the place of each candidate's mean, then variance, among the different ones, from the lowest, 0.
+
+        Candidates of one level are equal up to rounding. Their probabilities and intervals are shared.
+        """
+        known = np.round([self.mean, self.variance], 9) + 0.0  # no -0.0
+        levels: NDArray[np.int64] = np.unique(known, axis=1, return_inverse=True)[1].reshape(-1)
+        return levels
 
 
 def posterior(pieces: Sequence[Piece], count: int, seed: int = 0) -> Posterior:

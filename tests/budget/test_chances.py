@@ -35,6 +35,18 @@ def test_an_order_that_changed_when_rows_were_doubled_is_open() -> None:
     assert moved.best[0] < 0.8
 
 
+def test_the_order_of_the_pool_changes_no_chance() -> None:
+    totals = np.array([1.0, 0.9, 0.2, 0.85])
+    replicates = totals + np.random.default_rng(0).normal(size=(20, 4)) * 0.1
+    replicates[:, 2] = np.nan
+    halved, order = totals - [0.1, -0.1, 0.0, 0.2], [2, 0, 3, 1]
+    one = win_probabilities(totals, replicates, halved, places=2)
+    other = win_probabilities(totals[order], replicates[:, order], halved[order], places=2)
+    np.testing.assert_allclose(other.best, one.best[order], rtol=1e-9)
+    np.testing.assert_allclose(other.among, one.among[order], rtol=1e-9)
+    assert other.decided == pytest.approx(one.decided)
+
+
 def test_equals_have_equal_chances_and_the_unknown_none_that_is_certain() -> None:
     found = win_probabilities([1.0, 1.0, np.nan], [[1.0, 1.0, np.nan]] * 5, [1.0, 1.0, np.nan], places=1)
     np.testing.assert_allclose(found.best, [0.5, 0.5, 0.0], atol=0.03)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
 from modelselect.errors import InvalidInputError
-from modelselect.estimators.posterior import MOST_RELIABLE, Piece, normal_scores, posterior
+from modelselect.estimators.posterior import MOST_RELIABLE, Piece, Posterior, normal_scores, posterior
 
 numbers = st.lists(st.one_of(st.integers(-(10**6), 10**6).map(float), st.just(float("nan"))), min_size=1, max_size=12)
 
@@ -74,6 +74,16 @@ def test_probabilities_are_those_of_the_posterior() -> None:
     assert found.probability_better(0, 1) + found.probability_better(1, 0) == pytest.approx(1.0)
     again = posterior([Piece("probe", normal_scores([0.9, 0.7, 0.2, 0.1]), 0.8)], 4, seed=3)
     assert (again.probability_best == found.probability_best).all()
+
+
+@given(st.permutations(range(7)))
+def test_the_order_of_the_pool_changes_no_probability_and_no_interval(order: list[int]) -> None:
+    mean = np.array([0.9, 0.85, 0.85 + 1e-16, 0.85, 0.1, -0.5, 0.1])
+    variance = np.array([0.3, 0.2, 0.2, 0.4, 1.0, 0.05, 1.0])
+    one, other = Posterior(mean, variance), Posterior(mean[order], variance[order])
+    np.testing.assert_allclose(other.probability_best, one.probability_best[order], rtol=1e-12)
+    np.testing.assert_array_equal(other.rank_intervals(), one.rank_intervals()[order])
+    assert one.probability_best[1] == one.probability_best[2] > one.probability_best[5]
 
 
 def test_rank_intervals_hold_the_rank_and_widen_with_the_level() -> None:
