@@ -46,7 +46,8 @@ def places_of(
 ) -> dict[str, Place]:
     """The place of every candidate that has a graph, by id. No candidate has one if fewer than two have graphs.
 
-    The same graphs always have the same vectors, so the store keeps them: encoders take a second to import.
+    The same graphs always have the same vectors, so the store keeps them: encoders take a second to import. Candidates
+    are taken in the order of their ids, so the order of the pool decides no cluster, and nothing among equals.
     """
     graphs = {
         candidate.id: result.graph
@@ -55,10 +56,10 @@ def places_of(
     }
     if len(graphs) < 2:
         return {}
-    ids = list(graphs)
+    ids = sorted(graphs)
     try:
         with contained():
-            vectors, groups = _vectors_and_clusters(list(graphs.values()), store)
+            vectors, groups = _vectors_and_clusters([graphs[candidate_id] for candidate_id in ids], store)
             near = [nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1)) for index in range(len(ids))]
     except Exception as error:  # a failing encoder must not cost the ranking
         reason = Failure.from_exception(Stage.RUN, error).reason

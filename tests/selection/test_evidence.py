@@ -56,6 +56,22 @@ def test_the_default_ranks_by_evidence_and_shows_what_each_piece_adds() -> None:
     assert "P(best)" in str(board.to_markdown()) or "probability best" in board.to_markdown()
 
 
+def test_the_order_of_the_candidates_changes_nothing(tmp_path: Path) -> None:
+    names = sorted(row.candidate.name for row in ms.select(images(0), POOL, progress=False, history=False).rows)
+    one, other = (
+        ms.select(images(0), [f"embedded:{name}" for name in order], history=False, progress=False, top_k=2, epochs=1)
+        for order in (names, names[::-1])
+    )
+    assert [row.candidate for row in other.rows] == [row.candidate for row in one.rows]
+    for row, same in zip(one.rows, other.rows, strict=True):
+        assert (same.probability_best, same.nearest, same.cluster) == (row.probability_best, row.nearest, row.cluster)
+        assert same.scores == pytest.approx(row.scores, rel=1e-12)
+        assert same.verified_accuracy == row.verified_accuracy
+        assert same.expectation is not None
+        assert row.expectation is not None
+        assert same.expectation.rank_interval == row.expectation.rank_interval
+
+
 def test_a_second_run_on_another_dataset_profits_from_the_first(tmp_path: Path) -> None:
     history = History(tmp_path / "history.sqlite")
     first = ranked(images(0), top_k=3, history=history)
