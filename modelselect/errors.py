@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import enum
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -278,8 +279,14 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _printable(line: str) -> str:
-    """The line without control characters and halves of surrogate pairs."""
-    return line if line.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in line)
+    """The line without control characters and halves of surrogate pairs; spaces of other kinds become plain ones."""
+    return line if line.isprintable() else "".join(map(_printable_character, line))
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if unicodedata.category(character) == "Zs" else "\ufffd"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

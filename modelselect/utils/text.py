@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,8 +76,16 @@ def printable(text: str) -> str:
 
     >>> printable("a\x1b[31m"), printable("a\u202egnp.exe")
     ('a�[31m', 'a�gnp.exe')
+
+    Spaces of other kinds, such as those between the digits of 30\u00a0000, become plain ones.
     """
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if unicodedata.category(character) == "Zs" else "\ufffd"
 
 
 def printable_lines(text: str) -> str:

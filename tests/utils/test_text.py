@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from modelselect.errors import Failure, Stage
 from modelselect.utils.text import (
     chance_text,
     duration,
@@ -133,6 +134,8 @@ def test_a_list_is_read_as_a_sentence_and_says_how_many_are_left_out(items: list
 def test_control_characters_are_replaced_and_all_others_stay() -> None:
     assert printable("a\x1b[31mb\nc\u202ed") == "a\ufffd[31mb\ufffdc\ufffdd"
     assert printable("Zoë 模型 ±–") == "Zoë 模型 ±–"
+    assert printable("30\u202f000\u00a0rows\u2028") == "30 000 rows\ufffd"
+    assert Failure(Stage.RUN, "30\u202f000\u00a0rows\u2028").reason == "30 000 rows\ufffd"
 
 
 # --- escaping --------------------------------------------------------------------------------------------------------
