@@ -36,14 +36,13 @@ def read_csv(path: Path, separator: str | None) -> Any:
     import pyarrow as pa
 
     check_text(path)
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rb") as file:
+    with gzip.open(path) if _zipped(path) else path.open("rb") as file:
         start = file.read(4)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     if encoding == "utf-8" and b"\0" in start:
         raise _not_unicode(path)
     try:
-        with opened(path, "rt", encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+        with _opened(path, encoding) as file:
             above, stated, header = _lines_above(file)
             separator = separator or stated or ("\t" if ".tsv" in path.suffixes else _separator(header))
             lines = csv.reader(itertools.chain([header], file), delimiter=separator)
@@ -69,7 +68,11 @@ def read_csv(path: Path, separator: str | None) -> Any:
             raise
         table = _parsed(path, layout, quotes=False)
     if separator == "\t" and any(_holds_lines(column) for column in table.columns):
-        table = _parsed(path, layout, quotes=False)
+        try:
+            table = _parsed(path, layout, quotes=False)
+        except pa.ArrowInvalid:
+            if not _strictly_quoted(path, layout):
+                raise
     _refuse_without_header(path, names, table)
     _refuse_second_header(path, names, table)
     columns = zip(names, table.columns, strict=True)
@@ -84,6 +87,16 @@ class _Layout:
     separator: str
     encoding: str
     above: int
+
+
+def _zipped(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _opened(path: Path, encoding: str) -> Any:
+    """The file's lines, without a mark of its encoding, and with their ends as they are."""
+    encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+    return (gzip.open if _zipped(path) else open)(path, "rt", encoding=encoding, newline="")
 
 
 def _lines_above(file: Iterable[str]) -> tuple[int, str | None, str]:
@@ -128,6 +141,16 @@ def _holds_lines(column: Any) -> bool:
     import pyarrow.compute as pc
 
     return bool(pc.any(pc.match_substring_regex(column, r"(?s)\t.*\n|\n.*\t")).as_py())
+
+
+def _strictly_quoted(path: Path, layout: _Layout) -> bool:
+    """True if every quotation mark at the start of a field has its partner at the end, as a program writes them."""
+    with _opened(path, layout.encoding) as file:
+        rows = csv.reader(itertools.islice(file, layout.above, None), delimiter=layout.separator, strict=True)
+        try:
+            return all(len(fields) in (0, len(layout.names)) for fields in rows)
+        except csv.Error:
+            return False
 
 
 def _refuse_without_header(path: Path, names: Sequence[str], table: Any) -> None:

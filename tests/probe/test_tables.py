@@ -356,6 +356,18 @@ def test_quotation_marks_that_open_a_text_of_a_tsv_swallow_no_rows(tmp_path: Pat
     assert Probe.of(quoted).item(0) == "one\nline"
 
 
+def test_a_field_of_a_tsv_may_hold_tabs_and_lines_if_a_program_quoted_it(tmp_path: Path) -> None:
+    texts = ["one\ttab\nand a line", 'so\n\t"he" said', "plain", "end"]
+    frame = pd.DataFrame({"text": texts, "label": ["a", "b"] * 2})
+    for name, above in (("t.tsv", ""), ("u.tsv", "\n"), ("v.tsv", "\ufeff")):
+        content = above + frame.to_csv(sep="\t", index=False)
+        probe = Probe.of(written(tmp_path / name, content))
+        assert [probe.item(row) for row in range(len(probe))] == texts
+    damaged = written(tmp_path / "w.tsv", 'text\tlabel\n"one\ta\nb "no" end\tb\tx\n' + "c\ta\nd\tb\n" * 2)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        Probe.of(damaged)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_table_without_names_of_columns_is_refused_before_its_first_row_is_lost(
     tmp_path: Path, order: tuple[int, int]
