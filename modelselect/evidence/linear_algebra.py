@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.errors import EvidenceError
+
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
@@ -31,7 +33,15 @@ def positive_eigh(matrix: Matrix, device: str = CPU) -> tuple[Vector, Matrix]:
     """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric positive semidefinite matrix.
 
     Eigenvalues below the rounding error are set to zero.
+
+    Raises:
+        EvidenceError: the matrix holds NaN or infinite values.
     """
+    if not np.isfinite(matrix).all():
+        raise EvidenceError(
+            "products of the features are not finite: their numbers are too large or too small for float64. Scale them "
+            "to ordinary sizes."
+        )
     if device == CPU:
         from scipy.linalg import eigh
 

@@ -102,7 +102,7 @@ def ledoit_wolf_shrinkage(features: FeatureStatistics) -> float:
     n, d = features.n, features.d
     trace = float(np.trace(features.smaller_scatter)) / n
     squared_norm = float(np.square(features.smaller_scatter).sum()) / n**2
-    distance = (squared_norm - trace**2 / d) / d  # between the covariance and the multiple of the identity
+    distance = (squared_norm - trace * trace / d) / d  # between the covariance and the multiple of the identity
     error = (float(np.square(features.squared_norms).sum()) / n - squared_norm) / (n * d)
     # A covariance that is a multiple of the identity, as every one in one dimension, leaves only rounding.
     return min(error, distance) / distance if distance > _ROUNDING * squared_norm / d else 0.0

@@ -125,6 +125,7 @@ def largest_eigenvalue(within: Matrix, ones: Vector) -> float:
     start = within @ ones
     if np.linalg.norm(start) <= _NOISE * np.linalg.norm(within) * np.linalg.norm(ones):
         return float(np.linalg.eigvalsh(within)[-1])
+    start /= np.linalg.norm(start)
     other = start
     for _ in range(_POWER_STEPS):
         other = within @ start
