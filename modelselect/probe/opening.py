@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
@@ -21,7 +20,7 @@ from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import check_wanted, choose_split
 from modelselect.probe.targets import Targets
 from modelselect.utils.target_kinds import LABEL_SETS, RELEVANCE, TARGET_KINDS
-from modelselect.utils.versions import __version__
+from modelselect.utils.versions import PROBE_LIBRARIES, numeric_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ def open_dataset(dataset: Any, settings: ProbeSettings) -> Opened:
         "requested_size": settings.drawing.size,
         "asked": settings.asked,
         "duplicates_dropped": len(rows) - len(kept) if deduplicate else None,
-        "versions": _versions(),
+        "versions": dict(numeric_versions(PROBE_LIBRARIES)),
     }
     keeps_all = settings.may_keep_all and (validation is not None or not can_spare(available, settings.holdout, seed))
     if not settings.holdout or keeps_all:
@@ -222,11 +221,3 @@ def _described(found: Labels | Targets) -> dict[str, Any]:
         return {"classes": [], "label_map": {}, "targets": {"kind": found.kind, "names": list(found.names)}}
     label_map = {str(original): index for index, original in enumerate(found.originals)}
     return {"classes": list(found.names), "label_map": label_map}
-
-
-def _versions() -> dict[str, str]:
-    used = {"numpy": np.__version__, "modelselect": __version__}
-    for module, library in (("PIL", "pillow"), ("datasets", "datasets"), ("torch", "torch")):
-        if module in sys.modules:
-            used[library] = str(sys.modules[module].__version__)
-    return used

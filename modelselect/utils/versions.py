@@ -10,6 +10,9 @@ __version__ = "0.1.0"
 NUMERIC_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "numpy", "pillow", "modelselect-automl")
 """Libraries whose version can change features: part of the key of all evidence."""
 
+PROBE_LIBRARIES = ("numpy", "pillow", "datasets", "torch", "modelselect-automl")
+"""Libraries that read rows: their versions are recorded with a probe."""
+
 SCORE_LIBRARIES = (*NUMERIC_LIBRARIES, "scipy", "scikit-learn")
 """Libraries whose version can change scores."""
 

@@ -245,7 +245,7 @@ def test_the_provenance_is_json_and_says_where_the_rows_come_from(tmp_path: Path
         assert record["seed"] == 3
         assert record["classes"] == ["a", "b"]
         assert record["source"] == {"kind": "folder", "path": str(root.resolve()), "layout": "CLASS"}
-        assert set(record["versions"]) >= {"modelselect", "numpy", "pillow"}
+        assert set(record["versions"]) == {"modelselect-automl", "numpy", "pillow", "datasets", "torch"}
     assert probe.provenance["requested_size"] == 18
     assert probe.provenance["holdout"] == {"split": "all", "rows": len(probe.holdout)}  # type: ignore[arg-type]
     assert probe.training.provenance["skipped"] in ([], [["a/bad.png", dict(probe.training.skipped).get("a/bad.png")]])
