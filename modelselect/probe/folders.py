@@ -30,6 +30,7 @@ from modelselect.probe.tree import LAYOUT, Tree, is_container, is_test_folder, r
 
 _TO_TEST = "a link to a test split"
 _TO_ITSELF = "a link to a folder that holds the link"
+_TO_SAME = "a link to a folder that other links lead to"
 
 
 def open_folder(folder: Path, split: str | None = None, listings: Listings | None = None) -> Splits:
@@ -153,12 +154,12 @@ class _Walk:
     def images(self, folder: str) -> list[str]:
         """Images in a class folder and in the folders inside it, relative to the root; folders and files by name."""
         real = os.path.realpath(folder)
-        reason = self._bad_target(folder, [os.path.dirname(folder)]) if os.path.islink(folder) else None
+        reason = self._bad_target(real, [os.path.dirname(folder)]) if os.path.islink(folder) else None
         if reason or self._in_test(real):
             self._refuse(folder, reason or _TO_TEST)
             return []
         found: list[tuple[str, list[str]]] = []
-        self._enter(folder, [real], found)
+        self._enter(folder, [real], found, set())
         self.direct += bool(found and found[0][0] == folder)
         found.sort()
         start = len(self.tree.root.rstrip(os.sep)) + 1
@@ -173,8 +174,16 @@ class _Walk:
         hidden = f"hidden folders with images ({some(self.hidden)})"
         return [files] * bool(self.others) + [hidden] * bool(self.hidden)
 
-    def _enter(self, folder: str, above: list[str], found: list[tuple[str, list[str]]]) -> None:
-        """`above`: the folder and those that it was reached through, with links resolved."""
+    def _enter(self, folder: str, above: list[str], found: list[tuple[str, list[str]]], followed: set[str]) -> None:
+        """Reads a folder of a class, and the folders in it.
+
+        Args:
+            folder: its path, which may lead through links.
+            above: the folder and those that it was reached through, with links resolved.
+            found: the names of the images by folder, to be added to.
+            followed: targets of the links that were followed in this class folder. A link that lies behind a link is
+                followed only to a new target, since k folders with links to each other have k! paths.
+        """
         here = self.listings[folder]
         if here.error:
             self._refuse(folder, here.error)
@@ -195,16 +204,19 @@ class _Walk:
                 self.nested[os.path.basename(folder)] += 1
         for name in here.folders:
             inside = os.path.join(folder, name)
-            if name in here.links and (reason := self._bad_target(inside, above)):
-                self._refuse(inside, reason)
-                continue
+            target = os.path.realpath(inside)
+            if name in here.links:
+                again = _TO_SAME if folder != above[-1] and target in followed else None
+                if reason := self._bad_target(target, above) or again:
+                    self._refuse(inside, reason)
+                    continue
+                followed.add(target)
             if kind_of_known_split(name) == TEST and not self.tree.settled and self.listings.holds_images(inside):
                 raise DatasetError(_test_inside(self.tree, folder, name))
-            self._enter(inside, [*above, os.path.realpath(inside)], found)
+            self._enter(inside, [*above, target], found, followed)
 
-    def _bad_target(self, link: str, above: list[str]) -> str | None:
+    def _bad_target(self, target: str, above: list[str]) -> str | None:
         """Why a link to a folder is not followed; None if it may be."""
-        target = os.path.realpath(link)
         if self._in_test(target) or any(lies_in(test, target) for test in self.tests):
             return _TO_TEST
         if any(lies_in(folder, target) for folder in above):

@@ -68,13 +68,17 @@ class Listings:
             self._known[path] = _list_folder(path, self._is_row)
         return self._known[path]
 
-    def holds_images(self, path: str, seen: frozenset[str] = frozenset()) -> bool:
-        """True if there is an image in the folder or in any folder inside it."""
+    def holds_images(self, path: str) -> bool:
+        """True if there is an image in the folder or in any folder inside it. No folder is looked at twice."""
         if path not in self._images:
-            here = self[path]
-            self._images[path] = bool(here.images) or any(
-                self._leads_to_images(path, name, seen) for name in here.folders
-            )
+            todo, seen, held = [path], {path}, False
+            while todo and not held:
+                folder = todo.pop()
+                held = self._images.get(folder, bool(self[folder].images))
+                inside = () if folder in self._images else self._folders_in(folder)
+                todo += [name for name in inside if name not in seen]
+                seen.update(inside)
+            self._images |= {path: held} if held else dict.fromkeys(seen, False)
         return self._images[path]
 
     def filled(self, path: str) -> list[str]:
@@ -84,14 +88,12 @@ class Listings:
     def holds_class_folders(self, path: str) -> bool:
         return any(self.holds_images(os.path.join(path, name)) for name in self[path].folders)
 
-    def _leads_to_images(self, path: str, name: str, seen: frozenset[str]) -> bool:
-        inside = os.path.join(path, name)
-        if name in self[path].links:
-            target = os.path.realpath(inside)
-            if target in seen or lies_in(os.path.realpath(path), target):
-                return False
-            seen |= {target}
-        return self.holds_images(inside, seen)
+    def _folders_in(self, path: str) -> list[str]:
+        """Paths of the folders in a folder. Links are resolved; a link to a folder that holds the link is left out."""
+        here = self[path]
+        plain = [os.path.join(path, name) for name in here.folders if name not in here.links]
+        targets = [os.path.realpath(os.path.join(path, name)) for name in here.folders if name in here.links]
+        return plain + [target for target in targets if not lies_in(os.path.realpath(path), target)]
 
 
 def _list_folder(path: str, is_row: Callable[[str], bool]) -> Listing:

@@ -356,3 +356,18 @@ def test_classes_of_a_training_folder_from_a_mac_are_those_of_the_validation_fol
     probe = Probe.of(tmp_path, holdout=0.2)
     assert probe.holdout is not None
     assert len(probe.holdout) == 4
+
+
+def test_folders_with_links_to_each_other_take_no_longer_than_their_number(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(12)]  # 12! paths
+    root = folder_of(tmp_path / "d", dict.fromkeys(names, 2))
+    for name in names:
+        for other in names:
+            (root / name / f"to_{other}").symlink_to(root / other)
+    probe = Probe.of(root, size=None)
+    assert len(probe.class_names) == 12
+    assert "a link to a folder that other links lead to" in dict(probe.skipped).values()
+    for image in root.rglob("*.png"):
+        image.unlink()
+    with pytest.raises(DatasetError, match="holds no class folders and no images|no images in the class folders"):
+        Probe.of(root)
