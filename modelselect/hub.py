@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import queue
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
 from modelselect.utils.text import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+T = TypeVar("T")
 
 Fill = Callable[[Path, str, str], None]
 """Fills a folder: called with the empty folder, the repository's full name, and the commit that it builds on."""
@@ -41,6 +45,9 @@ _ATTEMPTS = 5
 
 _LONGEST = 400
 """Characters of what the client says, in a message."""
+
+ANSWER_SECONDS = 60.0
+"""Seconds within which the Hub answers a question about a repository. The client itself would wait without end."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,12 @@ class Repository:
 
         api = self._api
         with _explained(self):
-            whole = api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
+            whole = _answer(
+                lambda: api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
+            )
         for left in reversed(range(_ATTEMPTS)):
             with _explained(self):
-                latest = str(api.repo_info(whole, repo_type=self.kind).sha)
+                latest = str(_answer(lambda: api.repo_info(whole, repo_type=self.kind)).sha)
             with self._filled(fill, whole, latest) as folder, _explained(self):
                 try:
                     commit = api.upload_folder(
@@ -123,7 +132,8 @@ class Repository:
             HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
         """
         with _explained(self):
-            return list(map(str, self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision)))
+            found = _answer(lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision))
+            return list(map(str, found))
 
     def check_may_write(self) -> None:
         """Asks the Hub whether the token may write to the repository: before the work, not after it.
@@ -134,8 +144,8 @@ class Repository:
                 reached.
         """
         with _explained(self):
-            self._api.repo_exists(self.name, repo_type=self.kind)  # refuses what is no name
-            known = self._api.whoami()
+            _answer(lambda: self._api.repo_exists(self.name, repo_type=self.kind))  # refuses what is no name
+            known = _answer(self._api.whoami)
             may = known.get("auth", {}).get("accessToken", {}).get("role")
             own = [str(known["name"]), *(str(each.get("name")) for each in known.get("orgs", ()))]
         if may == "read":
@@ -161,10 +171,15 @@ class Repository:
         from huggingface_hub import snapshot_download
 
         with _explained(self):
-            sizes = {}
-            with contextlib.suppress(Exception):  # the download says what is wrong; without a network it needs none
-                known = self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind)
+            try:
+                known = _answer(
+                    lambda: self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind)
+                )
                 sizes = {each.path: getattr(each, "size", 0) for each in known}
+            except TimeoutError:  # the download would wait without end
+                raise
+            except Exception:  # the download says what is wrong; without a network it needs none
+                sizes = {}
             for name, size in sizes.items():
                 if size > LARGEST:
                     raise self.raises(f"{self} holds a {name} of {size:,} bytes; expected at most {LARGEST:,}")
@@ -206,8 +221,8 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
     place = Repository(repository, "model")
     with _explained(place):
         try:
-            info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-        except (RepositoryNotFoundError, RevisionNotFoundError):
+            info = _answer(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+        except (RepositoryNotFoundError, RevisionNotFoundError, TimeoutError):
             raise
         except Exception:  # the download says what is wrong; what is in the cache needs no network
             info = None
@@ -266,6 +281,30 @@ def _explained(what: Repository) -> Iterator[None]:
     except Exception as error:  # also of the client, where an answer is none
         said = printable(" ".join(str(error).split())[:_LONGEST])
         raise raises(f"{what}: {_advice(error)} ({type(error).__name__}: {said})") from error
+
+
+def _answer(ask: Callable[[], T]) -> T:
+    """The Hub's answer. A thread that waits for one that does not come is left to itself.
+
+    Raises:
+        TimeoutError: there is no answer in time.
+    """
+    answers: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            answers.put((ask(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, name="hub-answer", daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"there is no answer after {ANSWER_SECONDS:.0f} s") from None
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]
 
 
 def _advice(error: Exception) -> str:

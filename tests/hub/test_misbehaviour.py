@@ -308,19 +308,28 @@ def test_content_that_is_not_what_the_hub_lists_is_refused_and_not_kept(vit: Hub
     assert row("hub:me/vit").status == "ok"
 
 
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_small_file_that_is_not_what_the_hub_lists_is_not_kept(vit: Hub, name: str) -> None:
+    fault = vit.misbehave(f"GET .*/{name}", rewrite=lambda body: body.replace(b"32", b"16"))
+    assert f"the {name} arrived damaged" in row("hub:me/vit").status
+    assert cached(name) == []
+    vit.faults.remove(fault)
+    assert row("hub:me/vit").status == "ok"
+
+
 def test_what_a_killed_run_downloaded_is_checked_before_it_is_believed(
     vit: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         pass
 
-    def killed(path: Path) -> str:
+    def killed(path: Path, *, like: str) -> str:
         raise Killed
 
     (found,) = ms.search("hub:me/vit")
     vit.misbehave(STEPS["fetch"], times=1, rewrite=lambda body: body[:-1] + bytes([body[-1] ^ 1]))
     with monkeypatch.context() as context:
-        context.setattr(client, "_sha256", killed)
+        context.setattr(client, "_digest", killed)
         with pytest.raises(Killed):
             ZOO.load(found)
     assert len(cached(WEIGHTS)) == 1

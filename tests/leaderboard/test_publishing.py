@@ -229,6 +229,24 @@ def test_what_is_no_answer_of_a_hub_is_one_error(writer: Hub, request_: str, ans
     assert ms.Leaderboard.from_hub(REPOSITORY) == board("a")
 
 
+@pytest.mark.parametrize(
+    ("request_", "use"),
+    [
+        ("POST /api/repos/create", board("a").push_to_hub),
+        ("GET /api/datasets", board("a").push_to_hub),
+        ("POST .*paths-info", ms.Leaderboard.from_hub),
+    ],
+)
+def test_a_silent_hub_is_not_waited_for_without_end(
+    writer: Hub, request_: str, use: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board("a").push_to_hub(REPOSITORY)
+    monkeypatch.setattr("modelselect.hub.ANSWER_SECONDS", 0.2)
+    writer.misbehave(request_, silent=60)
+    with pytest.raises(HubError, match=r"could not be reached; try again later \(TimeoutError: there is no answer"):
+        use(REPOSITORY)
+
+
 def test_an_answer_that_cannot_be_understood_is_told_in_a_line(writer: Hub) -> None:
     writer.misbehave("POST /api/repos/create", rewrite=lambda _: b'"' + b"\\ud800" * 10_000 + b'"')
     with pytest.raises(

@@ -118,11 +118,15 @@ def info(name: str, revision: str | None = None) -> ModelInfo:
 
 
 def digests(info: ModelInfo) -> dict[str, str | None]:
-    """SHA-256 of every file, by name; None for small files, for which the Hub gives none."""
-    return {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
+    """The digest of every file, by name: SHA-256 of large files, and git's SHA-1 of the others; None if unknown."""
+    return {file.rfilename: file.lfs.sha256 if file.lfs else _of_git(file.blob_id) for file in info.siblings or []}
 
 
-def download(name: str, commit: str, file: str, sha256: str | None = None) -> Path:
+def _of_git(blob_id: Any) -> str | None:
+    return blob_id if is_commit(blob_id) else None
+
+
+def download(name: str, commit: str, file: str, digest: str | None = None) -> Path:
     """A file in the client's cache, downloaded and checked against its digest if it was not there.
 
     A file is also checked if the run that downloaded it was killed before its check.
@@ -148,17 +152,17 @@ def download(name: str, commit: str, file: str, sha256: str | None = None) -> Pa
             f"the {file} has {size:,} bytes; expected at most {LARGEST_DESCRIPTION:,} in a description"
         )
     _LOGGER.debug("downloading %s of %s at %s", file, name, commit)
-    if sha256 is not None:
+    if digest is not None:
         unchecked.parent.mkdir(parents=True, exist_ok=True)
         unchecked.touch()
     with _in_silence():
         got = Path(attempt(lambda: _begun_in_time(fetch, name, file), lost=False))
-    if sha256 is not None and (found := _sha256(got)) != sha256:
+    if digest is not None and (found := _digest(got, like=digest)) != digest:
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)
         raise CandidateError(
-            f"the {file} arrived damaged: SHA-256 {found[:12]}..., but the Hub lists {sha256[:12]}.... Run again; if "
-            "the error stays, something between this machine and the Hub changes files"
+            f"the {file} arrived damaged: its digest is {found[:12]}..., but the Hub lists {digest[:12]}.... Run "
+            "again; if the error stays, something between this machine and the Hub changes files"
         )
     unchecked.unlink(missing_ok=True)
     return got
@@ -394,9 +398,14 @@ def _in_silence() -> Iterator[None]:
         utils.enable_progress_bars()
 
 
-def _sha256(path: Path) -> str:
+def _digest(path: Path, *, like: str) -> str:
+    """The digest of a file, of the kind that the Hub gives: SHA-256, or git's SHA-1, which is shorter."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if not is_commit(like):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        begun = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        begun.update(file.read())
+        return begun.hexdigest()
 
 
 def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:

@@ -128,8 +128,8 @@ def resolved(repository: str, revision: str | None, settings: Mapping[str, str])
             f"{repository!r} could not be looked up: the Hub's answer cannot be used ({one_line(error)})"
         ) from error
     try:
-        files = [file.rfilename for file in info.siblings or [] if is_description(file.rfilename)]
-        paths = [client.download(info.id, str(info.sha), name) for name in sorted(files)]
+        digests = {name: digest for name, digest in client.digests(info).items() if is_description(name)}
+        paths = [client.download(info.id, str(info.sha), name, digests[name]) for name in sorted(digests)]
         if paths:
             metadata |= described(paths[0].parent, settings)
             if metadata.get("family") in TEXT_TOWERS and not metadata.get("source_classes"):
