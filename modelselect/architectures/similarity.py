@@ -49,9 +49,23 @@ def nearest(vectors: ArrayLike, of: int | ArrayLike, k: int = 5) -> list[tuple[i
         query = directions(np.atleast_2d(of))[0]
         if query.shape != units.shape[1:]:
             raise InvalidInputError(f"the vector has dimension {query.size}; expected {units.shape[1]}, as in vectors")
+    return _nearest(units, query, own, k)
+
+
+def nearest_of_each(vectors: ArrayLike, k: int = 5) -> list[list[tuple[int, float]]]:
+    """What `nearest` gives for each row of (n, dim) vectors.
+
+    >>> nearest_of_each([[1.0, 0.0], [1.0, 1.0], [0.0, 3.0]], k=1)
+    [[(1, 0.7071067811865475)], [(0, 0.7071067811865475)], [(1, 0.7071067811865475)]]
+    """
+    units = directions(vectors)
+    return [_nearest(units, query, own, k) for own, query in enumerate(units)]
+
+
+def _nearest(units: NDArray[np.float64], query: NDArray[np.float64], own: int, k: int) -> list[tuple[int, float]]:
     cosines = np.clip(units @ query, -1.0, 1.0)
-    order = [int(row) for row in np.argsort(-cosines, kind="stable") if row != own]
-    return [(row, float(cosines[row])) for row in order[: max(k, 0)]]
+    order = np.argsort(-cosines, kind="stable")
+    return [(row, float(cosines[row])) for row in order[order != own][: max(k, 0)].tolist()]
 
 
 def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:

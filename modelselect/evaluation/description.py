@@ -60,15 +60,11 @@ class Describer:
         None if there is no module to trace now. Another run may have one.
         """
         graph = macs = parameters = key = again = None
-        with (
-            contextlib.suppress(Exception),
-            contained(),
-            self._loader.putting_back(),
-        ):  # plugins and modules raise anything
+        with contextlib.suppress(Exception), contained():  # plugins and modules raise anything
             key = self._shared_key()
             if key in _TRACED:
                 return _TRACED[key]
-            with unmarked_kernels():
+            with self._loader.putting_back(), unmarked_kernels():
                 module, inputs, again = self._example(may_load)
                 parameters = sum(p.numel() for p in module.parameters())
                 traced, macs = trace_and_count(module, **inputs, again=again)
@@ -88,11 +84,12 @@ class Describer:
         loader, known = self._loader, self._loader.candidate.metadata
         if loader.loaded is not None and not loader.is_own:
             return None
-        text = loader.zoo.skeleton_key(loader.candidate, trust_remote_code=loader.context.trust_remote_code)
+        with contextlib.nullcontext() if loader.is_own else loader.putting_back():
+            text = loader.zoo.skeleton_key(loader.candidate, trust_remote_code=loader.context.trust_remote_code)
         if text is None:
             return None
         if loader.is_own:  # it is traced on rows of the probe, and as it is read
-            return text, loader.context.whole.fingerprint, _body(loader.backbone)
+            return text, loader.context.whole.fingerprint, _body(loader.loaded or loader.backbone)
         size = known.get("input_size")
         return loader.zoo, text, known.get("modality"), None if size is None else tuple(size)
 

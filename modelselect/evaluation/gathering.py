@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.architectures.graph_json import from_json
-from modelselect.candidates.backbone import TOGETHER
+from modelselect.candidates.backbone import TOGETHER, Backbone
 from modelselect.errors import Stage, StoreError, at
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
 from modelselect.evaluation.loading import Loader
-from modelselect.evaluation.repeatable import check_repeatable
+from modelselect.evaluation.repeatable import check_repeatable, session_of
 from modelselect.evidence.evidence import Evidence, shown_with
-from modelselect.extraction.extractor import Sink, choose_extractor
+from modelselect.extraction.extractor import Extractor, Sink, choose_extractor
+from modelselect.extraction.inputs import InputCache
 from modelselect.extraction.together import Divided, Joined
 from modelselect.host.host import get_host
 from modelselect.probe.nested import Nested
@@ -188,9 +189,6 @@ class Gatherer:
         context, backbone = self._context, self._loader.backbone
         extractor = choose_extractor(get_host().extractors, backbone, context.compute.device, context.compute.extractor)
         with at(Stage.EXTRACT):
-            if not self._loader.is_repeatable:
-                check_repeatable(backbone, probe, extractor, context.compute)
-                self._loader.is_repeatable = True
             together = None if backbone.together is None else backbone.together()
             parts = (backbone,) if together is None else together.parts
             begun = time.perf_counter()
@@ -206,15 +204,17 @@ class Gatherer:
                 if together is not None:
                     joined = Joined(together.read)
                     sink, passed = Divided(joined, sinks), replace(together.backbone, read=joined)
-                evidence = extractor.extract(
-                    passed,
-                    probe,
-                    frozenset(fields),
-                    **context.compute.arguments,
-                    spool=context.spool,
-                    sink=sink,
-                    progress=None if context.progress is None else self._report,
-                )
+                with session_of(extractor, backbone, context.compute):
+                    begun += self._checked(extractor, backbone, probe)
+                    evidence = extractor.extract(
+                        passed,
+                        probe,
+                        frozenset(fields),
+                        **context.compute.arguments,
+                        spool=context.spool,
+                        sink=sink,
+                        progress=None if context.progress is None else self._report,
+                    )
                 if together is not None and not sinks[-1].arrays():  # an extractor need not use the sink
                     sink.append(**{name: getattr(evidence, name) for name in fields if evidence.has(name)})
                 sinks[-1].complete(evidence)
@@ -240,6 +240,15 @@ class Gatherer:
             if part.candidate.id == backbone.candidate.id:
                 self._written[probe.fingerprint] = record
         return seconds
+
+    def _checked(self, extractor: Extractor, backbone: Backbone, probe: Probe) -> float:
+        """Checks that the candidate is repeatable, unless it was seen to be; the seconds of this."""
+        begun, context = time.perf_counter(), self._context
+        if not self._loader.is_repeatable:
+            row = (context.spool or InputCache(None)).first(probe, backbone.preprocessing)
+            check_repeatable(backbone, row, extractor, context.compute)
+            self._loader.is_repeatable = True
+        return time.perf_counter() - begun
 
     def _report(self, done: int, total: int) -> None:
         if self._context.progress is not None:

@@ -31,6 +31,7 @@ class Keys:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._context = loader.context
+        self._evidence: dict[tuple[str, str], str] = {}  # by kind and probe
 
     @property
     def zoo_version(self) -> str | None:
@@ -39,7 +40,9 @@ class Keys:
 
     def evidence(self, kind: str, probe: Probe) -> str:
         """The key of one field of the evidence, or of `"extraction"`, the record of the forward pass."""
-        return Store.key(
+        if (known := self._evidence.get((kind, probe.fingerprint))) is not None:
+            return known
+        key = self._evidence[kind, probe.fingerprint] = Store.key(
             kind,
             candidate=self._loader.identity,
             zoo=self.zoo_version,
@@ -49,6 +52,7 @@ class Keys:
             extractors=extractor_versions(self._context.compute.extractor),
             versions=numeric_versions(),
         )
+        return key
 
     def score(self, estimator: Estimator, probe: Probe | None = None) -> str:
         """The key of an estimator's score on a probe; None means the context's probe."""

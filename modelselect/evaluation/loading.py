@@ -108,19 +108,19 @@ class Loader:
         with INTERPRETER_LOCK:
             before = self._before
             if before is None or before.thread != threading.get_ident():
-                before = ProcessState.now()
+                before = ProcessState.now(imports=True)
             self._before = self._before or before
             try:
                 yield
             finally:
-                before.restore(imports=True)
+                before.restore()
                 self._has_run = before is not self._before
 
     def put_back(self) -> None:
         """Puts back the global settings that the candidate's code has changed since it first ran."""
         if self._before is not None and self._has_run:
             with INTERPRETER_LOCK:
-                self._before.restore(imports=True)
+                self._before.restore()
                 self._has_run = False
 
     def load_ahead(self, is_needed: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from modelselect.archi2vec.embedding import embed
 from modelselect.architectures.graph_json import from_json
-from modelselect.architectures.similarity import clusters, nearest
+from modelselect.architectures.similarity import clusters, nearest_of_each
 from modelselect.candidates.candidate import Candidate
 from modelselect.errors import Failure, Stage, StoreError, contained
 from modelselect.evaluation.results import ScoringResult
@@ -60,7 +60,7 @@ def places_of(
     try:
         with contained():
             vectors, groups = _vectors_and_clusters([graphs[candidate_id] for candidate_id in ids], store)
-            near = [nearest(vectors, index, min(NEAREST_SHOWN, len(ids) - 1)) for index in range(len(ids))]
+            near = nearest_of_each(vectors, min(NEAREST_SHOWN, len(ids) - 1))
     except Exception as error:  # a failing encoder must not cost the ranking
         reason = Failure.from_exception(Stage.RUN, error).reason
         warnings.warn(f"no architecture vectors: {reason}", stacklevel=2)

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
 from modelselect.candidates.backbone import Backbone
 from modelselect.errors import CandidateError
-from modelselect.extraction.devices import Compute, arithmetic
+from modelselect.extraction.devices import Compute
 from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.torch_extractor import TorchExtractor
-from modelselect.probe.probe import Probe
+
+if TYPE_CHECKING:
+    import torch
 
 LARGEST_CHANGE = 1e-3
 """Of the largest feature. Threads and kernels may add in another order, which changes much less."""
 
 
-def check_repeatable(backbone: Backbone, probe: Probe, extractor: Extractor, compute: Compute) -> None:
+def check_repeatable(backbone: Backbone, row: torch.Tensor, extractor: Extractor, compute: Compute) -> None:
     """Passes one row forward twice.
+
+    Args:
+        backbone: the candidate.
+        row: a prepared batch of one row.
+        extractor: prepares the device.
+        compute: device and precision.
 
     Raises:
         CandidateError: the features differ, or the module stays in training mode.
     """
-    import torch
-
-    if not isinstance(extractor, TorchExtractor) or not _is_of_torch(compute.device):
+    if not (isinstance(extractor, TorchExtractor) and _is_of_torch(compute.device)):
         return
     preprocessing, device = backbone.preprocessing, compute.device
-    row = torch.stack([preprocessing.prepare(probe.item(0))])
-    with (
-        torch.inference_mode(),
-        extractor.session(backbone.module, device),
-        arithmetic(compute.precision, device),
-    ):
+    with extractor.ready(backbone.module, device, compute.precision):
         if any(part.training for part in backbone.module.modules()):
             raise CandidateError(
                 "the module stays in training mode after eval(), so its features depend on chance and on the batch"
@@ -46,6 +50,13 @@ def check_repeatable(backbone: Backbone, probe: Probe, extractor: Extractor, com
             f"the largest feature is {largest:.2g}), so no score could be repeated. Turn off dropout, random masking "
             "and sampling in evaluation mode"
         )
+
+
+def session_of(extractor: Extractor, backbone: Backbone, compute: Compute) -> contextlib.AbstractContextManager[None]:
+    """What this check and the forward pass can share: the module on its device, if torch computes there."""
+    if isinstance(extractor, TorchExtractor) and _is_of_torch(compute.device):
+        return extractor.ready(backbone.module, compute.device, compute.precision)
+    return contextlib.nullcontext()
 
 
 def _is_of_torch(device: str) -> bool:

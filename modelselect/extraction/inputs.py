@@ -6,6 +6,8 @@ import contextlib
 import errno
 import getpass
 import hashlib
+import math
+import mmap
 import os
 import shutil
 import socket
@@ -72,9 +74,11 @@ class InputCache:
     def __init__(self, folder: Path | None, limit: int | None = None) -> None:
         self.folder = folder
         self.limit = limit if limit is not None else MEMORY_LIMIT if folder is None else SPOOL_LIMIT
+        self._arrays: dict[Path, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}  # where they lie in their files
+        self._last: tuple[str, LazyInputs] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "machine": socket.gethostname()}
+        return {**self.__dict__, "machine": socket.gethostname(), "_arrays": {}, "_last": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """On another machine, arrays are kept in a folder there. Caches of runs that have ended are removed first."""
@@ -128,7 +132,7 @@ class InputCache:
         if kept is not None:
             yield kept
             return
-        inputs = LazyInputs(probe, preprocessing)
+        inputs = self._lazy(probe, preprocessing)
         if path is None or inputs.nbytes > self.limit:
             with PrefetchedInputs(inputs) as ahead:
                 yield ahead
@@ -153,12 +157,12 @@ class InputCache:
         """
         path = self._path(probe, preprocessing)
         if path is None:
-            inputs = LazyInputs(probe, preprocessing)
+            inputs = self._lazy(probe, preprocessing)
             return inputs if inputs.nbytes > self.limit else inputs[:]
         kept = self._kept(path)
         if kept is not None:
             return kept
-        inputs = LazyInputs(probe, preprocessing)
+        inputs = self._lazy(probe, preprocessing)
         if inputs.nbytes > self.limit:
             return inputs
         with self._lock(path):
@@ -173,18 +177,35 @@ class InputCache:
         assert kept is not None
         return kept
 
+    def first(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> torch.Tensor:
+        """The first row after `preprocessing.prepare`, as a batch of its own."""
+        import torch
+
+        return torch.from_numpy(self._lazy(probe, preprocessing).first[None].copy())
+
+    def _lazy(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> LazyInputs:
+        """The same for candidates in a row with the same preprocessing, so that the first row is prepared once."""
+        name = _name(probe, preprocessing)
+        if self._last is None or self._last[0] != name:
+            self._last = name, LazyInputs(probe, preprocessing)
+        return self._last[1]
+
     def _path(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> Path | None:
-        if self.folder is None:
-            return None
-        return self.folder / (hashlib.sha256(f"{probe.fingerprint}\0{preprocessing.key}".encode()).hexdigest() + ".npy")
+        return None if self.folder is None else self.folder / f"{_name(probe, preprocessing)}.npy"
 
     def _kept(self, path: Path) -> torch.Tensor | None:
+        """The array of a file, with copies of what is written to: torch needs that, but the file must not change."""
         import torch
 
         try:
-            array = np.load(
-                path, mmap_mode="c"
-            )  # copy-on-write: torch needs a writable array, but the file must not change
+            if (known := self._arrays.get(path)) is None:
+                array = np.load(path, mmap_mode="c")
+                self._arrays[path] = array.offset, array.shape, array.dtype
+            else:
+                offset, shape, dtype = known
+                with path.open("rb") as file:
+                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                array = np.frombuffer(content, dtype, math.prod(shape), offset).reshape(shape)
         except FileNotFoundError:
             return None
         with contextlib.suppress(OSError):  # marks it as used, so that it is not removed
@@ -346,6 +367,11 @@ class PrefetchedInputs:
         kept: NDArray[Any] = self._array[index]
         kept[...] = row
         return kept
+
+
+def _name(probe: Probe | Wholes, preprocessing: Preprocessing) -> str:
+    """The name of a probe's prepared inputs."""
+    return hashlib.sha256(f"{probe.fingerprint}\0{preprocessing.key}".encode()).hexdigest()
 
 
 def _file_lock(path: Path, timeout: float = -1) -> BaseFileLock:

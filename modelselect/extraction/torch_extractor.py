@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZE = 64
 """Rows in one forward pass, unless memory runs out; fewer on a CPU if rows are large."""
+
+
+_READY: ContextVar[tuple[int, int, str, str] | None] = ContextVar("_READY", default=None)
+"""Extractor, module, device and precision of the `ready` context that this thread is in."""
 
 
 class TorchExtractor(Extractor):
@@ -54,17 +59,13 @@ class TorchExtractor(Extractor):
         sink: Sink | None = None,
         progress: BatchProgress | None = None,
     ) -> Evidence:
-        import torch
-
         under_way: deque[_Rows] = deque()
         widths: dict[str, int] = {}
         begun = done = 0
         with contextlib.ExitStack() as stack:
             inputs = stack.enter_context((spool or InputCache(None)).opened(probe, backbone.preprocessing))
             sink = sink or _Memory(len(inputs))
-            stack.enter_context(torch.inference_mode())
-            stack.enter_context(self.session(backbone.module, device))
-            stack.enter_context(arithmetic(precision, device))
+            stack.enter_context(self.ready(backbone.module, device, precision))
             read = self.reader(backbone, compile)
             size = batch_size or self.suitable_batch_size(inputs[0:1])
             size = min(size, self._fitting.get(backbone.candidate.id, size))
@@ -93,6 +94,25 @@ class TorchExtractor(Extractor):
             labels=probe.labels,
             source_probabilities=arrays.get("source_probabilities"),
         )
+
+    @contextlib.contextmanager
+    def ready(self, module: torch.nn.Module, device: str, precision: str) -> Iterator[None]:
+        """All that a forward pass of the module needs: inference mode, `session` and the arithmetic of this precision.
+
+        Within another such context of the same module, it changes nothing, so that several passes can share a session.
+        """
+        import torch
+
+        this = id(self), id(module), device, precision
+        if _READY.get() == this:
+            yield
+            return
+        token = _READY.set(this)
+        try:
+            with torch.inference_mode(), self.session(module, device), arithmetic(precision, device):
+                yield
+        finally:
+            _READY.reset(token)
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import os
 import re
@@ -66,6 +67,12 @@ def begin_of(pid: int) -> str | None:
         return None
 
 
+@functools.lru_cache(maxsize=1)
+def _own_begin(pid: int) -> str | None:
+    """`begin_of` this process, whose number is asked for again after a fork."""
+    return begin_of(pid)
+
+
 @dataclass(frozen=True)
 class Holder:
     """The process that has a lock.
@@ -101,7 +108,8 @@ class Holder:
 
 def owned_name() -> str:
     """A new name for a file or folder; from it, `is_abandoned` knows the process and machine that own it."""
-    parts = socket.gethostname(), str(os.getpid()), secrets.token_hex(8), begin_of(os.getpid())
+    pid = os.getpid()
+    parts = socket.gethostname(), str(pid), secrets.token_hex(8), _own_begin(pid)
     return "@".join(filter(None, parts))
 
 

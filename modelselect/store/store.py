@@ -145,10 +145,10 @@ class Store:
         path = self._path(key)
         with self._explained("read"):
             file = _opened(path)
-            if file is None and not path.exists() and self._fetched(key):
+            if file is None and self._fetched(key):
                 file = _opened(path)
             if file is None:
-                if os.path.lexists(self.path) and not self.path.is_dir():
+                if not os.path.isdir(self.path) and os.path.lexists(self.path):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 return None
             with file:
@@ -282,9 +282,7 @@ class Store:
         """Moves an entry of another store, on the same disk, into this one; replaces the entry of this one."""
         path = self._path(key)
         with self._explained("written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove_what_is_no_file(path)
-            other._path(key).replace(path)
+            _place(other._path(key), path)
         self._offer(key)
 
     def entries(self) -> Iterator[EntryInfo]:
@@ -397,12 +395,10 @@ class Store:
         with self._explained("written"):
             partial = self._partial()
             try:
-                _make_folder(path.parent)
                 with partial.open("xb") as file:
                     write_entry(file, header, arrays, sync)
                     file.flush()
-                    remove_what_is_no_file(path)
-                    partial.replace(path)
+                    _place(partial, path)
                     believe(path, file)
             except BaseException:
                 partial.unlink(missing_ok=True)
@@ -435,7 +431,7 @@ class Store:
     def _fetched(self, key: str) -> bool:
         """Whether the entry came from the shared place, whole and sound."""
         remote, path = self._remote(key), self._path(key)
-        if remote is None or not remote.holds(self._name(key)):
+        if remote is None or path.exists() or not remote.holds(self._name(key)):
             return False
         partial = self._partial()
         try:
@@ -443,8 +439,7 @@ class Store:
                 return False
             with partial.open("rb") as file:
                 read_entry(file, key, trusted=False)
-            _make_folder(path.parent)
-            partial.replace(path)
+            _place(partial, path)
         except DamagedError as damage:
             logger.warning("%s in %r is damaged (%s); the entry will be computed again", key, remote, damage)
             remote.discard(self._name(key))
@@ -507,14 +502,17 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes a folder of entries, also where something else has its name or that of the folder around it."""
-    if folder.is_dir():
-        return
-    for place in (folder.parent, folder):
-        if os.path.lexists(place) and not place.is_dir():
-            place.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
+def _place(partial: Path, path: Path) -> None:
+    """Gives a file the name of an entry, also where something else has this name or those of the folders around it."""
+    try:
+        os.replace(partial, path)
+    except OSError:  # mostly because the folder is not there yet
+        for place in (path.parent.parent, path.parent):
+            if os.path.lexists(place) and not place.is_dir():
+                place.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_what_is_no_file(path)
+        os.replace(partial, path)
 
 
 def _clear(path: Path) -> None:

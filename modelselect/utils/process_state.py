@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import operator
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -37,6 +39,8 @@ _CALLED_BY_ALL = (
 _CLASSES_OF_ALL = (("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor"))
 """Classes whose methods all code calls, each by module and name."""
 
+_UMASK = re.compile(rb"^Umask:\s+([0-7]+)$", re.MULTILINE)
+
 INTERPRETER_LOCK = threading.RLock()
 """Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
 patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
@@ -49,6 +53,8 @@ class ProcessState:
     """Folder, environment, modules, streams, signals, filters of warnings, random numbers, settings of libraries.
 
     Attributes:
+        imports: whether libraries may be imported meanwhile. What they set of the environment, of the path of modules,
+            of streams, of handlers, of the filters of warnings and of functions then stays.
         namespaces: of modules that all code calls, each with a copy.
         classes: that all code uses, each with a copy of its attributes.
         tracing: what follows new threads: one that raises ends them.
@@ -58,6 +64,7 @@ class ProcessState:
         folder: None if it was deleted.
     """
 
+    imports: bool
     thread: int
     folder: str | None
     environment: dict[str, str]
@@ -78,19 +85,17 @@ class ProcessState:
     torch: tuple[Any, ...] | None
 
     @classmethod
-    def now(cls) -> ProcessState:
+    def now(cls, *, imports: bool = False) -> ProcessState:
         numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-        folder = None
-        with contextlib.suppress(OSError):
-            folder = os.getcwd()
         return cls(
+            imports=imports,
             thread=threading.get_ident(),
-            folder=folder,
-            environment=dict(os.environ),
+            folder=_folder(),
+            environment={} if imports else dict(os.environ),
             path=list(sys.path),
             modules=sys.modules.copy(),
-            namespaces=tuple((names, names.copy()) for names in _namespaces()),
-            classes=tuple((kind, dict(vars(kind))) for kind in _classes()),
+            namespaces=() if imports else tuple((names, names.copy()) for names in _namespaces()),
+            classes=() if imports else tuple((kind, dict(vars(kind))) for kind in _classes()),
             streams=(sys.stdout, sys.stderr),
             tracing=(threading.gettrace(), threading.getprofile()),
             excepthook=sys.excepthook,
@@ -104,22 +109,17 @@ class ProcessState:
             torch=None if torch is None else tuple(setting.read() for setting in _settings_of(torch)),
         )
 
-    def restore(self, *, imports: bool = False) -> None:
-        """Puts back what has changed.
-
-        Args:
-            imports: whether libraries may have been imported meanwhile. What they set of the environment, of the path
-                of modules, of streams, of handlers, of the filters of warnings and of functions then stays.
-        """
-        if not imports:
+    def restore(self) -> None:
+        """Puts back what has changed."""
+        if not self.imports:
             self._restore_functions()
         if self.folder is not None and self.folder != _folder():
             with contextlib.suppress(OSError):  # it has been deleted
                 os.chdir(self.folder)
-        if not _are_same(self.modules, sys.modules):
+        if list(itertools.islice(sys.modules, len(self.modules))) != list(self.modules):  # new ones come last
             for name in self.modules.keys() - sys.modules.keys():
                 sys.modules[name] = self.modules[name]
-        if not imports:
+        if not self.imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
         _set_if_changed(_umask, os.umask, self.umask)
@@ -175,16 +175,16 @@ class ProcessState:
 
 @contextlib.contextmanager
 def unchanged(*, imports: bool = False) -> Iterator[None]:
-    """What code of others changes in this context is put back at its end; see `ProcessState.restore`.
+    """What code of others changes in this context is put back at its end; see `ProcessState`.
 
     No other thread can be in such a context at the same time.
     """
     with INTERPRETER_LOCK:
-        before = ProcessState.now()
+        before = ProcessState.now(imports=imports)
         try:
             yield
         finally:
-            before.restore(imports=imports)
+            before.restore()
 
 
 class _Setting(NamedTuple):
@@ -256,7 +256,11 @@ def _blocked() -> set[int]:
 def _umask() -> int | None:
     """As Linux tells it; elsewhere it could be read only by changing it, for other threads too."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), None)
+        status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        found = _UMASK.search(os.read(status, 512))  # it is the second line, after the name
+    finally:
+        os.close(status)
+    return None if found is None else int(found[1], 8)

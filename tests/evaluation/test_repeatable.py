@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import modelselect as ms
+from modelselect_plugins.extractors.cpu import CpuExtractor
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -68,3 +69,17 @@ def test_global_settings_that_a_candidate_changes_are_put_back() -> None:
     assert [row.status for row in rows.values()] == ["ok", "ok"]
     assert torch.get_default_dtype() == torch.float32
     assert np.geterr() == errors
+
+
+def test_the_check_and_the_pass_share_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions: list[torch.nn.Module] = []
+    whole = CpuExtractor.session
+
+    def counted(self: CpuExtractor, module: torch.nn.Module, device: str) -> Any:
+        sessions.append(module)
+        return whole(self, module, device)
+
+    monkeypatch.setattr(CpuExtractor, "session", counted)
+    modules = [Net(), Net(), Net()]
+    assert [row.status for row in rank(*modules).values()] == ["ok"] * 3
+    assert sessions == modules

@@ -27,9 +27,14 @@ from tests.extraction.material import CPU, FIELDS, ROWS, CountingPreprocessing, 
 
 def test_an_image_is_prepared_once_for_all_candidates_that_see_it_alike(probe: ms.Probe, tmp_path: Path) -> None:
     CountingPreprocessing.prepared = 0
+    plain = ImagePreprocessing((16, 16), 16)
     with InputCache.temporary(tmp_path) as spool:
         for name in ("a", "b", "c"):
-            CPU.extract(backbone(name=name), probe, FIELDS, spool=spool)
+            candidate = backbone(name=name)
+            first = spool.first(probe, candidate.preprocessing)
+            assert torch.equal(first[0], plain.prepare(probe.item(0)))
+            first.zero_()  # a module may change it in place
+            CPU.extract(candidate, probe, FIELDS, spool=spool)
         assert CountingPreprocessing.prepared == ROWS
         assert spool.folder is not None
         assert len(list(spool.folder.glob("*.npy"))) == 1
