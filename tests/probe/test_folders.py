@@ -369,5 +369,5 @@ def test_folders_with_links_to_each_other_take_no_longer_than_their_number(tmp_p
     assert "a link to a folder that other links lead to" in dict(probe.skipped).values()
     for image in root.rglob("*.png"):
         image.unlink()
-    with pytest.raises(DatasetError, match="holds no class folders and no images|no images in the class folders"):
+    with pytest.raises(DatasetError, match=r"holds no class folders and no images|no images in the class folders"):
         Probe.of(root)
