@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from modelselect.errors import InvalidInputError
@@ -83,7 +84,7 @@ def agreement(
     """
     import numpy as np  # imported in functions, so that `import modelselect` stays fast without NumPy
 
-    if k < 1:
+    if not isinstance(k, Integral) or k < 1:
         raise InvalidInputError(f"k is {k}; expected 1 or more, the size of the shortlist")
     scores, values = _aligned(predicted, truth)
     known = ~(np.isnan(scores) | np.isnan(values))

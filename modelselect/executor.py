@@ -134,7 +134,7 @@ def checked_timeout(timeout: Any) -> float | None:
         return None
     try:
         seconds = float(timeout)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if not seconds > 0:
         raise InvalidInputError(f"timeout is {timeout}; expected seconds above 0, or None")
@@ -149,7 +149,7 @@ def checked_workers(workers: Any) -> int:
     """
     try:
         number = int(workers)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1:
         raise InvalidInputError(f"workers is {workers}; expected 1 or more")

@@ -15,6 +15,7 @@ from modelselect.estimators.resampling import check_components, check_resamples,
 from modelselect.evidence.evidence import Evidence
 from modelselect.evidence.linear_algebra import Vector
 from modelselect.host.lookup import find_estimator
+from modelselect.utils.containers import is_sequence
 
 
 @overload
@@ -103,8 +104,13 @@ def score_pool(pool: Sequence[Mapping[str, Any] | Evidence], estimator: str | Es
     1
     """
     method = find_estimator(estimator)
-    if not pool:
+    if not is_sequence(pool):
+        raise EvidenceError(f"the pool is {type(pool).__name__}; expected a list of mappings of evidence fields")
+    if not len(pool):
         raise EvidenceError("the pool is empty; give at least one mapping of evidence fields")
+    for index, each in enumerate(pool):
+        if not isinstance(each, Evidence | Mapping):
+            raise EvidenceError(f"pool[{index}] is {type(each).__name__}; expected a mapping of evidence fields")
     evidences = [e if isinstance(e, Evidence) else Evidence.of(seed=seed, **e) for e in pool]
     scored = []
     for index, evidence in enumerate(evidences):

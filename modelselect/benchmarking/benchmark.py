@@ -191,12 +191,14 @@ class Benchmark(BenchmarkResults):
 
         Raises:
             UnknownNameError: there is no such measure, or no such row.
-            InvalidInputError: `resamples` is no whole number, or negative.
+            InvalidInputError: `resamples` or `seed` is no whole number, or negative.
         """
         if not isinstance(resamples, int) or resamples < 0:
             raise InvalidInputError(
                 f"resamples is {resamples!r}; expected a number of resamples such as 1000, or 0 for no intervals"
             )
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InvalidInputError(f"seed is {seed!r}; expected a whole number of 0 or more")
         return BenchmarkTable.of(judge(self, find_measure(measure), resamples, seed, reference))
 
     def plot(self, kind: str = "scores", *, measure: str = "weighted_kendall") -> Figure:

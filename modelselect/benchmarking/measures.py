@@ -63,8 +63,8 @@ def find_measure(name: str) -> Measure:
     >>> find_measure("kendall").label
     'Kendall'
     """
-    if name not in MEASURES:
-        raise UnknownNameError("measure", name, MEASURES)
+    if not isinstance(name, str) or name not in MEASURES:
+        raise UnknownNameError("measure", str(name), MEASURES)
     return MEASURES[name]
 
 

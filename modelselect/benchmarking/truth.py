@@ -269,6 +269,10 @@ def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd
 
 def _only(columns: Mapping[str, str] | None, keys: Sequence[str]) -> dict[str, str]:
     """The columns that a table may have; one call names the columns of several tables."""
+    if columns is not None and not isinstance(columns, Mapping):
+        raise InvalidInputError(
+            f"columns is {type(columns).__name__}; expected a mapping such as {{'accuracy': 'top1'}}, or None"
+        )
     return {key: name for key, name in (columns or {}).items() if key in keys}
 
 
@@ -359,7 +363,7 @@ def _number(value: Any, where: str) -> float:
         return math.nan
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.inf
     if math.isinf(number):
         raise InvalidInputError(f"{where} is {value!r}; expected a finite number, or an empty cell for an unknown one")

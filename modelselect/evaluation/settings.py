@@ -186,7 +186,12 @@ def _is_number(value: Any) -> bool:
 
 def rows_or_all(text: Any) -> int | None:
     """What `--probe-size` means: a number of rows, or all of them."""
-    return None if str(text).lower() in ALL_ROWS else int(text)
+    if str(text).lower() in ALL_ROWS:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{str(text)[:100]!r} is no whole number; expected 2 or more rows, or all") from None
 
 
 def _source_rows_of(text: Any) -> int | str:

@@ -76,11 +76,11 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
             with pq.ParquetFile(path) as file:
                 _check_columns(path, file.schema_arrow.names, columns)
                 frame = file.read(list(columns)).to_pandas(ignore_metadata=True)
+            return list(frame[list(columns)].itertuples(index=False, name=None))
         except (OSError, InvalidInputError):
             raise
         except Exception as error:  # Arrow's own errors are of many kinds
             raise InvalidInputError(f"{path.name} is no Parquet file ({error}); export the history again") from error
-    return list(frame[list(columns)].itertuples(index=False, name=None))
 
 
 def _check_columns(path: Path, present: Sequence[str], columns: Sequence[str]) -> None:

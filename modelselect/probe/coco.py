@@ -174,7 +174,7 @@ class _Content:
         self._flat = 0
 
     def image(self, given: Any) -> None:
-        number, file = given["id"], given["file_name"]
+        number, file = _id(given, "id"), given["file_name"]
         if not isinstance(file, str):
             raise TypeError(f"a file_name is {ascii(file)[:40]}")
         if number in self._images:
@@ -188,7 +188,7 @@ class _Content:
         self.sizes.append(said_size(given.get("width"), given.get("height")))
 
     def category(self, given: Any) -> None:
-        number, name = given["id"], str(given["name"])
+        number, name = _id(given, "id"), str(given["name"])
         if (first := self._names.setdefault(number, name)) != name:
             raise DatasetError(
                 f"two categories in {self._path} have the id {_shown(number)}: {_shown(first)} and {_shown(name)}; "
@@ -196,10 +196,10 @@ class _Content:
             )
 
     def box(self, given: Any) -> None:
-        x, y, width, height = given["bbox"]
-        if not all(isinstance(value, int | float) for value in (x, y, width, height)):
-            raise TypeError(f"a bbox is {ascii(given['bbox'])[:60]}")
-        numbers = given["image_id"], given["category_id"]
+        numbers, bbox = (_id(given, "image_id"), _id(given, "category_id")), given["bbox"]
+        if not isinstance(bbox, list) or [isinstance(value, int | float) for value in bbox] != [True] * 4:
+            raise TypeError(f"a bbox is {ascii(bbox)[:60]}")
+        _, _, width, height = bbox
         is_crowd = bool(given.get("iscrowd"))
         if (width == 0 or height == 0) and min(width, height) >= 0:
             self._flat += 1
@@ -207,7 +207,7 @@ class _Content:
         for number, known, of in zip(numbers, self._numbers, self._of, strict=True):
             of.append(known.setdefault(number, len(known)))
         self._crowds.append(is_crowd)
-        self._boxes.extend((x, y, width, height))
+        self._boxes.extend(bbox)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -251,6 +251,15 @@ class _Content:
             )
             for part in parts
         ]
+
+
+def _id(given: Any, key: str) -> Any:
+    """The value of a key that holds an id, from an image, an annotation or a category."""
+    if not isinstance(given, dict):
+        raise TypeError(f"an entry of a list is {ascii(given)[:60]}")
+    if isinstance(given[key], list | dict):
+        raise TypeError(f"{key} is {ascii(given[key])[:60]}")
+    return given[key]
 
 
 def _shown(given: Any) -> str:

@@ -69,7 +69,8 @@ class HuggingFaceRows(Rows):
         columns = Columns.of(dataset, input, label)
         first = columns.inputs[0]
         if of_numbers := is_whole(dataset.features[first]):
-            dataset = dataset.cast_column(first, datasets.Value("string"))
+            named = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
+            dataset = _as_texts(dataset.select_columns(list(dict.fromkeys((*columns.inputs, *named)))), [first], "string")
         self._origin: Origin | None = origin
         if not is_image(dataset.features[first]):
             self._origin = None
@@ -277,12 +278,17 @@ def _with_images(dataset: Any) -> Any:
 
 def _without_views(dataset: Any) -> Any:
     """The dataset with texts of the usual kind, since few functions of Arrow take views of texts."""
+    views = [name for name, feature in dataset.features.items() if getattr(feature, "dtype", None) == "string_view"]
+    return _as_texts(dataset, views, "large_string") if views else dataset
+
+
+def _as_texts(dataset: Any, columns: Sequence[str], kind: str) -> Any:
+    """The dataset with these columns as texts, in memory: by itself, `datasets` writes a file next to the user's."""
     import datasets
 
-    for column, feature in dataset.features.items():
-        if getattr(feature, "dtype", None) == "string_view":
-            dataset = dataset.cast_column(column, datasets.Value("large_string"))
-    return dataset
+    return dataset.cast(
+        datasets.Features(dataset.features | dict.fromkeys(columns, datasets.Value(kind))), keep_in_memory=True
+    )
 
 
 def _holds_files(sample: Sequence[Any]) -> bool:

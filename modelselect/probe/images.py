@@ -323,6 +323,8 @@ def white_above(greatest: Iterable[int]) -> int:
 def _opened(raw: bytes | Image, reading: Reading) -> Image:
     """The image with its size and mode known, and its pixels not yet decoded."""
     image = _open(raw, reading) if isinstance(raw, bytes) else raw
+    if not hasattr(image, "width"):
+        raise UnreadableError(f"no image, but {type(raw).__name__}")
     _check_size(image.width * image.height, reading)
     return image
 

@@ -27,6 +27,7 @@ from modelselect.probe.opening import ProbeSettings, open_dataset
 from modelselect.probe.queries import draw_queries
 from modelselect.probe.rows import TEXT, reason_of
 from modelselect.utils.target_kinds import CLASSES, NUMBERS, RELEVANCE
+from modelselect.utils.text import printable
 
 __all__ = ["DEFAULT_HOLDOUT", "Probe"]
 
@@ -387,13 +388,13 @@ class Probe:
         """
         rows, available = self._drawn_from.rows, self.training._drawn_from.labels  # noqa: SLF001  (a Probe, too)
         few = sparse(self._checked.labels, available, self.class_names) if self.target_kind == CLASSES else []
-        own = (*self._remarks_on_targets, *rows.remarks, *few, *unread(self.skipped))
+        own = tuple(map(printable, (*self._remarks_on_targets, *rows.remarks, *few, *unread(self.skipped))))
         if self.holdout is None:
             return own
         held = self.holdout._drawn_from.rows  # noqa: SLF001  (a Probe, too)
         faults = self._held_out_faults
         said = self.holdout._remarks_on_targets  # noqa: SLF001  (a Probe, too)
-        others = [remark for remark in (*said, *held.remarks, *faults) if remark not in own]
+        others = [remark for remark in map(printable, (*said, *held.remarks, *faults)) if remark not in own]
         return (*own, *(f"In the held-out rows: {remark}" for remark in others))
 
     @property

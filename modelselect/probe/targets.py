@@ -176,7 +176,7 @@ def _numbers(given: Any, where: str) -> NDArray[np.float64]:
             raise _no_number(where, ascii(values[wrong])[:60], wrong)
         try:
             values = np.array([np.asarray(value, np.float64).reshape(-1) for value in values])
-        except ValueError:
+        except (ValueError, OverflowError):
             raise DatasetError(
                 f"{where} hold lists of different lengths; expected equally many numbers in each row."
             ) from None
@@ -281,7 +281,7 @@ def _zeros_and_ones(given: Any, where: str) -> NDArray[np.float64]:
         values = np.array([np.nan if _is_missing(value) else value for value in values], dtype=object)
         try:
             values = values.astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DatasetError(f"{where} hold texts; expected 0 and 1, and -1 or None for what is not known.") from None
     if values is None or values.dtype.kind not in "biuf":
         raise DatasetError(f"{where} are no numbers; expected 0 and 1, and -1 or NaN for what is not known.")
@@ -309,7 +309,7 @@ def _as_matrix(values: Sequence[Any]) -> NDArray[Any] | None:
         return None
     try:
         matrix = np.array([[np.nan if _is_missing(each) else float(each) for each in value] for value in values])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return matrix if set(np.unique(matrix[~np.isnan(matrix)]).tolist()) <= {-1.0, 0.0, 1.0} else None
 

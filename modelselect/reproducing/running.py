@@ -85,6 +85,11 @@ def reproduce(
         raise InvalidInputError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if seeds is not None and (not isinstance(seeds, int) or seeds < 1):
         raise InvalidInputError(f"seeds is {seeds!r}; expected a whole number of 1 or more")
+    if not isinstance(protocol, str | Protocol):
+        raise InvalidInputError(
+            f"the protocol is {type(protocol).__name__}; expected a name, of those that `modelselect reproduce list` "
+            "shows, or a Protocol"
+        )
     chosen = get_host().protocol(protocol) if isinstance(protocol, str) else protocol
     if proxy is not None:
         with contextlib.suppress(SearchError):  # for example without a network; the run says the reason

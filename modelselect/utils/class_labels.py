@@ -208,7 +208,7 @@ class LabelReader:
                 row = int(not_whole.argmax())
                 self._refuse_number(values[row].item(), row)
             present = values[labelled]
-            small = not len(present) or bool(np.abs(present).max() < 2.0**63)
+            small = not len(present) or float(np.abs(present).max()) < 2.0**63
             values = present.astype(np.int64) if small else _objects([int(value) for value in present.tolist()])
         return self._without_unlabelled(values, labelled, int((~labelled).sum()))
 

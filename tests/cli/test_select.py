@@ -101,7 +101,9 @@ def test_a_benchmark_takes_what_it_lacked(capsys: pytest.CaptureFixture[str], pa
 
 
 def test_a_size_that_is_no_number_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--probe-size" in refusal(capsys, "select", "data", "-c", "embedded:*", "--probe-size", "some")
+    said = refusal(capsys, "select", "data", "-c", "embedded:*", "--probe-size", "some")
+    assert "--probe-size" in said
+    assert "is no whole number" in said
 
 
 def test_select_writes_a_leaderboard_that_can_be_read_back(

@@ -86,6 +86,24 @@ def test_a_history_refuses_or_rejects_what_has_no_name(value: Any, tmp_path: pat
         history.keep_proxy("x", "y", value if value is not None else [["a"]])
 
 
+@pytest.mark.parametrize("value", [value for value in VALUES if not isinstance(value, str | list | tuple | dict)])
+def test_arguments_of_another_type_are_refused_by_name(value: Any) -> None:
+    benchmark = ms.Benchmark.of_scores({"mine": {"d": {"a": 1.0, "b": 2.0}}}, {"d": {"a": 0.1, "b": 0.2}})
+    with pytest.raises(InvalidInputError, match="the protocol is .*; expected a name"):
+        ms.reproduce(value)
+    with pytest.raises(InvalidInputError, match="unknown measure"):
+        benchmark.table(value)
+    with pytest.raises(InvalidInputError, match=r"the pool is|pool\[0\] is"):
+        ms.score_pool(value, "logme")
+    if not isinstance(value, int) and not (isinstance(value, np.ndarray) and value.ndim):
+        for call in (lambda: benchmark.table(seed=value), lambda: ms.agreement([1, 2], [1, 2], k=value)):
+            assert "expected" in said(call)
+    if value is not None:
+        assert "columns is" in said(lambda: ms.Benchmark.of_scores("scores.csv", {"d": {"a": 1}}, columns=value))
+
+
 def test_numbers_that_no_float_holds_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="finite number"):
+        ms.Benchmark.of_scores({"mine": {"d": {"a": 10**400, "b": 1}}}, {"d": {"a": 0.1, "b": 0.2}})
     with pytest.raises(InvalidInputError, match="not a number"):
         ms.agreement([1, 2, 10**400], [1, 2, 3])

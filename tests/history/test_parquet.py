@@ -43,6 +43,18 @@ def test_an_exported_file_that_is_damaged_or_forged_is_refused(tmp_path: Path) -
         copy.load(tmp_path)
 
 
+def test_a_text_that_is_not_in_utf_8_is_damage_of_the_file(tmp_path: Path) -> None:
+    import pandas as pd
+
+    folder = full_history(tmp_path / "a.sqlite").export(tmp_path / "parquet")
+    frame = pd.read_parquet(folder / "results.parquet").assign(candidate="timm:" + "a" * 40)
+    frame.to_parquet(folder / "results.parquet", compression=None)
+    content = (folder / "results.parquet").read_bytes()
+    (folder / "results.parquet").write_bytes(content.replace(b"aaaa", b"aa\xe3a"))
+    with pytest.raises(ms.errors.InvalidInputError, match="no Parquet file"):
+        History(tmp_path / "b.sqlite").load(folder)
+
+
 def test_a_file_of_more_rows_than_fit_into_memory_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,7 +322,8 @@ def test_a_wrong_file_is_one_clear_error(tmp_path: Path, settings: dict[str, Any
     ("change", "said"),
     [
         ({"category_id": None}, "has the category_id None, and there is no category"),
-        ({"category_id": [7]}, "is no file of annotations as COCO has them"),
+        ({"category_id": [7]}, r"is no file of annotations as COCO has them \(TypeError: category_id is \[7\]\)"),
+        ({"bbox": [1, 2, 3]}, r"\(TypeError: a bbox is \[1, 2, 3\]\)"),
         ({"image_id": None}, "is of image None, and there is no image"),
     ],
 )

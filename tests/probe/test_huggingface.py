@@ -197,3 +197,21 @@ def test_the_test_split_of_a_saved_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="rows of a test split must not be used"):
         Probe.of(tmp_path / "saved" / "test")
     assert len(Probe.of(tmp_path / "saved" / "train")) == len(Probe.of(tmp_path / "saved")) == 9
+
+
+def test_nothing_is_written_next_to_a_saved_dataset(tmp_path: Path) -> None:
+    import datasets
+    import pyarrow as pa
+
+    given = [f"a text {row}" for row in range(12)]
+    texts = pa.array(given, pa.string_view())
+    datasets.Dataset(pa.table({"text": texts, "label": ["a", "b"] * 6})).save_to_disk(str(tmp_path / "saved"))
+    before = sorted(tmp_path.rglob("*"))
+    probe = Probe.of(datasets.load_from_disk(str(tmp_path / "saved")), input="text", label="label")
+    assert {probe.item(row) for row in range(len(probe))} == set(given)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_remarks_are_fit_for_a_terminal() -> None:
+    probe = Probe.of(([f"text {row}" for row in range(9)], ["a"] * 4 + ["b"] * 4 + ["\x1b[31m"]))
+    assert "(\ufffd[31m)" in probe.remarks[0]

@@ -333,3 +333,17 @@ def test_the_advice_for_rows_without_a_known_input_names_the_known_label() -> No
     probe = Probe.of(eval(typed, {"dataset": dataset}))
     assert probe.labels is not None
     assert probe.labels.tolist() == [0, 1] * 4
+
+
+def test_a_row_of_another_kind_among_images_is_left_out_and_named() -> None:
+    rows = [(picture(row), row % 2) for row in range(20)]
+    rows[3] = (0.5, 1)  # type: ignore[assignment]
+
+    class Mixed(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(rows)
+
+        def __getitem__(self, row: int) -> Any:
+            return rows[row]
+
+    assert dict(Probe.of(Mixed()).skipped) == {"row 3": "no image, but float"}

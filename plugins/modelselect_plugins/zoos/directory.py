@@ -212,10 +212,14 @@ def _fine_tuned(folder: Folder, candidate: Candidate, trust_remote_code: bool) -
             f"the model was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
         ) from error
     (weights,) = folder.weights
+    try:
+        arrays = load_file(weights)
+    except Exception as error:
+        raise CandidateError(f"the fine-tuned weights in {weights.name} cannot be read ({one_line(error)})") from error
     names = folder.configuration.get("label_names")
     labels = tuple(map(str, names)) if isinstance(names, list) else ()
     tuned = FineTuned(
-        load_file(weights), labels, str(folder.configuration.get("method")), Signature.of_folder(folder.path)
+        arrays, labels, str(folder.configuration.get("method")), Signature.of_folder(folder.path)
     )
     return dataclasses.replace(tuned.on(backbone, folder.digest), candidate=candidate)
 
