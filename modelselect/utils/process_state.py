@@ -16,7 +16,15 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 T = TypeVar("T")
+
+_BOUNDED = () if resource is None else (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
+"""What a plugin may bound for its own sake, and the run needs."""
 
 _SIGNALS = [
     getattr(signal, name)
@@ -52,10 +60,13 @@ class ProcessState:
         namespaces: of modules that all code calls, each with a copy.
         classes: that all code uses, each with a copy of its attributes.
         tracing: what follows new threads: one that raises ends them.
+        timer: seconds until SIGALRM; 0 if none is set. It ends the process where nothing waits for it.
+        bounds: what the system lets this process use, such as the number of open files.
         blocked: signals that do not reach this thread.
         umask: None if unknown (not Linux).
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
         folder: None if it was deleted.
+        modes: how many modes of torch, which follow each of its functions, this thread is in.
     """
 
     thread: int
@@ -72,10 +83,13 @@ class ProcessState:
     umask: int | None
     handlers: dict[int, Any]
     filters: list[Any]
+    timer: float
+    bounds: tuple[Any, ...]
     recursion: int
     generator: Any
     numpy: tuple[Any, Any] | None
     torch: tuple[Any, ...] | None
+    modes: tuple[int, int]
 
     @classmethod
     def now(cls) -> ProcessState:
@@ -98,10 +112,13 @@ class ProcessState:
             umask=_umask(),
             handlers={number: signal.getsignal(number) for number in _SIGNALS},
             filters=list(warnings.filters),
+            timer=_timer(),
+            bounds=_bounds(),
             recursion=sys.getrecursionlimit(),
             generator=random.getstate(),
             numpy=None if numpy is None else (numpy.random.get_state(legacy=False), numpy.geterr()),
             torch=None if torch is None else tuple(setting.read() for setting in _settings_of(torch)),
+            modes=(0, 0) if torch is None else _modes(torch),
         )
 
     def restore(self, *, imports: bool = False) -> None:
@@ -122,6 +139,9 @@ class ProcessState:
         if not imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
+        if self.timer == 0.0:
+            _set_if_changed(_timer, _set_timer, 0.0)
+        _set_if_changed(_bounds, _set_bounds, self.bounds)
         _set_if_changed(_umask, os.umask, self.umask)
         _set_if_changed(sys.getrecursionlimit, sys.setrecursionlimit, self.recursion)
         random.setstate(self.generator)
@@ -132,10 +152,15 @@ class ProcessState:
             if same_thread:
                 numpy.seterr(**self.numpy[1])
         if self.torch is not None:
-            settings = zip(_settings_of(sys.modules["torch"]), self.torch, strict=True)
-            for setting, before in settings:
-                if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
-                    setting.write(before)
+            self._restore_torch(same_thread=same_thread)
+
+    def _restore_torch(self, *, same_thread: bool) -> None:
+        assert self.torch is not None
+        if same_thread:
+            _leave_modes(sys.modules["torch"], self.modes)
+        for setting, before in zip(_settings_of(sys.modules["torch"]), self.torch, strict=True):
+            if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
+                setting.write(before)
 
     def _restore_functions(self) -> None:
         for names, before in self.namespaces:
@@ -205,6 +230,9 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     )
     yield _Setting(torch.get_default_dtype, torch.set_default_dtype)
     yield _Setting(torch.is_grad_enabled, torch.set_grad_enabled, of_thread=True)
+    yield _Setting(
+        partial(torch.is_autocast_enabled, "cpu"), partial(torch.set_autocast_enabled, "cpu"), of_thread=True
+    )
     yield _Setting(torch.get_num_threads, torch.set_num_threads)
     yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
     yield _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
@@ -218,6 +246,42 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
         backend = getattr(torch.backends, library)
         yield _Setting(partial(getattr, backend, name), partial(setattr, backend, name))
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
+
+
+def _modes(torch: Any) -> tuple[int, int]:
+    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()  # noqa: SLF001 (none is public)
+
+
+def _leave_modes(torch: Any, before: tuple[int, int]) -> None:
+    """Leaves the modes that this thread has entered since, all but that of the default device, which is a setting."""
+    functions, dispatch = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack  # noqa: SLF001
+    while dispatch() > before[1]:
+        torch.utils._python_dispatch._pop_mode()  # noqa: SLF001
+    entered = [torch.overrides._pop_mode() for _ in range(functions() - before[0])]  # noqa: SLF001
+    for mode in reversed(entered):
+        if isinstance(mode, torch.utils._device.DeviceContext):  # noqa: SLF001
+            torch.overrides._push_mode(mode)  # noqa: SLF001
+
+
+def _timer() -> float:
+    return signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, "getitimer") else 0.0
+
+
+def _set_timer(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _bounds() -> tuple[Any, ...]:
+    return () if resource is None else tuple(resource.getrlimit(kind) for kind in _BOUNDED)
+
+
+def _set_bounds(before: tuple[Any, ...]) -> None:
+    """Sets what the process may use as before, as far as the system allows it."""
+    assert resource is not None
+    for kind, (soft, _) in zip(_BOUNDED, before, strict=True):
+        with contextlib.suppress(ValueError, OSError):
+            hard = resource.getrlimit(kind)[1]
+            resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _folder() -> str | None:
