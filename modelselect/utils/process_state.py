@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import operator
 import os
 import random
@@ -23,6 +24,8 @@ except ImportError:  # not on Windows
 
 T = TypeVar("T")
 
+_TIMERS = [getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)]
+
 _BOUNDED = () if resource is None else (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
 """What a plugin may bound for its own sake, and the run needs."""
 
@@ -42,7 +45,10 @@ _CALLED_BY_ALL = (
 )
 """Modules whose functions all code calls: one that is replaced changes the numbers of others."""
 
-_CLASSES_OF_ALL = (("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor"))
+_CLASSES_OF_ALL = (
+    *(("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor")),
+    *(("torch.nn", "Module"), ("torch.nn", "Linear"), ("torch.nn", "Conv2d")),
+)
 """Classes whose methods all code calls, each by module and name."""
 
 INTERPRETER_LOCK = threading.RLock()
@@ -60,7 +66,8 @@ class ProcessState:
         namespaces: of modules that all code calls, each with a copy.
         classes: that all code uses, each with a copy of its attributes.
         tracing: what follows new threads: one that raises ends them.
-        timer: seconds until SIGALRM; 0 if none is set. It ends the process where nothing waits for it.
+        collects: whether Python frees what lies in circles.
+        timers: seconds until each signal of a timer; 0 if none is set. It ends the process where nothing waits for it.
         bounds: what the system lets this process use, such as the number of open files.
         blocked: signals that do not reach this thread.
         umask: None if unknown (not Linux).
@@ -83,9 +90,10 @@ class ProcessState:
     umask: int | None
     handlers: dict[int, Any]
     filters: list[Any]
-    timer: float
+    timers: tuple[float, ...]
     bounds: tuple[Any, ...]
     recursion: int
+    collects: bool
     generator: Any
     numpy: tuple[Any, Any] | None
     torch: tuple[Any, ...] | None
@@ -112,9 +120,10 @@ class ProcessState:
             umask=_umask(),
             handlers={number: signal.getsignal(number) for number in _SIGNALS},
             filters=list(warnings.filters),
-            timer=_timer(),
+            timers=_timers(),
             bounds=_bounds(),
             recursion=sys.getrecursionlimit(),
+            collects=gc.isenabled(),
             generator=random.getstate(),
             numpy=None if numpy is None else (numpy.random.get_state(legacy=False), numpy.geterr()),
             torch=None if torch is None else tuple(setting.read() for setting in _settings_of(torch)),
@@ -139,11 +148,13 @@ class ProcessState:
         if not imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
-        if self.timer == 0.0:
-            _set_if_changed(_timer, _set_timer, 0.0)
+        for timer, before, now in zip(_TIMERS, self.timers, _timers(), strict=True):
+            if before == 0.0 and now > 0.0:
+                signal.setitimer(timer, 0.0)
         _set_if_changed(_bounds, _set_bounds, self.bounds)
         _set_if_changed(_umask, os.umask, self.umask)
         _set_if_changed(sys.getrecursionlimit, sys.setrecursionlimit, self.recursion)
+        _set_if_changed(gc.isenabled, _set_collecting, self.collects)
         random.setstate(self.generator)
         same_thread = self.thread == threading.get_ident()
         if self.numpy is not None:
@@ -263,12 +274,12 @@ def _leave_modes(torch: Any, before: tuple[int, int]) -> None:
             torch.overrides._push_mode(mode)  # noqa: SLF001
 
 
-def _timer() -> float:
-    return signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, "getitimer") else 0.0
+def _timers() -> tuple[float, ...]:
+    return tuple(signal.getitimer(timer)[0] for timer in _TIMERS)
 
 
-def _set_timer(seconds: float) -> None:
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _set_collecting(collects: bool) -> None:
+    (gc.enable if collects else gc.disable)()
 
 
 def _bounds() -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import json
 import logging
 import os
@@ -84,6 +85,7 @@ def lower(bound: int) -> None:
         (lambda: setattr(builtins, "__import__", None), lambda: __import__),
         (lambda: setattr(Path, "open", None), lambda: Path.open),
         (lambda: setattr(torch.Tensor, "numpy", None), lambda: torch.Tensor.numpy),
+        (lambda: setattr(torch.nn.Linear, "forward", None), lambda: torch.nn.Linear.forward),
         (lambda: setattr(tempfile, "tempdir", "/nowhere"), lambda: tempfile.tempdir),
         (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
         (lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGCHLD)),
@@ -95,9 +97,11 @@ def lower(bound: int) -> None:
         (lambda: torch.set_autocast_enabled("cpu", True), lambda: torch.is_autocast_enabled("cpu")),
         (enter_spoiling, torch._C._len_torch_function_stack),
         (enter_spoiling_below, torch._C._len_torch_dispatch_stack),
+        (gc.disable, gc.isenabled),
         (lambda: lower(resource.RLIMIT_NOFILE), lambda: resource.getrlimit(resource.RLIMIT_NOFILE)),
         (lambda: lower(resource.RLIMIT_FSIZE), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)),
         (lambda: signal.setitimer(signal.ITIMER_REAL, 60), lambda: signal.getitimer(signal.ITIMER_REAL)),
+        (lambda: signal.setitimer(signal.ITIMER_PROF, 60), lambda: signal.getitimer(signal.ITIMER_PROF)),
     ],
 )
 def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], object]) -> None:
