@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from modelselect.errors import Failure, ModelSelectError, NoExceptionError, Stage
+from modelselect.errors import Failure, ModelSelectError, NoExceptionError, Stage, blamed
 from modelselect.estimators.estimator import Estimator
 from modelselect.evidence.evidence import Evidence
+from modelselect.extraction.extractor import Extractor
 from modelselect.host.host import Plugin, get_host
 from modelselect.host.patience import SCORE_VARIABLE, PluginTimeoutError, score_seconds, within
 from modelselect.utils.process_state import unchanged
@@ -56,6 +57,21 @@ def bounded(estimator: Estimator) -> Iterator[None]:
         raise PluginTimeoutError(
             f"{estimator.name} hangs, or is slow: {error}. If it is only slow, set {SCORE_VARIABLE}"
         ) from error
+
+
+@contextlib.contextmanager
+def extracting(extractor: Extractor) -> Iterator[None]:
+    """Code of the extractor: what it raises is one of our errors. Unless it is shipped, other errors name the plugin.
+
+    Raises:
+        PluginError: the extractor of a plugin raised something that is none of our errors.
+    """
+    plugin = get_host().owner("extractors", extractor.name)
+    if plugin.distribution == DISTRIBUTION:
+        yield
+        return
+    with blamed(lambda reason: f"the extractor {extractor.name!r} failed: {reason} (from {plugin.owner})"):
+        yield
 
 
 def plugin_of(estimator: Estimator) -> Plugin | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from modelselect.architectures.graph_json import from_json
 from modelselect.candidates.backbone import TOGETHER, Backbone
 from modelselect.errors import Stage, StoreError, at
+from modelselect.evaluation.blame import extracting
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.description import Describer
 from modelselect.evaluation.keys import Keys
@@ -206,15 +207,18 @@ class Gatherer:
                     sink, passed = Divided(joined, sinks), replace(together.backbone, read=joined)
                 with session_of(extractor, backbone, context.compute):
                     begun += self._checked(extractor, backbone, probe)
-                    evidence = extractor.extract(
-                        passed,
-                        probe,
-                        frozenset(fields),
-                        **context.compute.arguments,
-                        spool=context.spool,
-                        sink=sink,
-                        progress=None if context.progress is None else self._report,
-                    )
+                    with extracting(extractor):
+                        evidence = extractor.extract(
+                            passed,
+                            probe,
+                            frozenset(fields),
+                            **context.compute.arguments,
+                            spool=context.spool,
+                            sink=sink,
+                            progress=None if context.progress is None else self._report,
+                        )
+                        if not isinstance(evidence, Evidence):
+                            raise TypeError(f"it gives {type(evidence).__name__}; expected Evidence")
                 if together is not None and not sinks[-1].arrays():  # an extractor need not use the sink
                     sink.append(**{name: getattr(evidence, name) for name in fields if evidence.has(name)})
                 sinks[-1].complete(evidence)

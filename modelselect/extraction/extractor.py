@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import logging
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.candidates.backbone import Backbone
-from modelselect.errors import CandidateError
+from modelselect.errors import CandidateError, ModelSelectError, blamed
 from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.inputs import InputCache
 from modelselect.probe.probe import Probe
+
+_LOGGER = logging.getLogger(__name__)
 
 BatchProgress = Callable[[int, int], None]
 """Called with the number of finished rows and the number of all rows."""
@@ -96,13 +99,22 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor of this name or, without a name, the first that supports the backbone on the device.
 
+    One that fails when it is asked supports nothing, which the log says.
+
     Raises:
         CandidateError: it does not support the backbone on the device, or none does.
+        PluginError: the extractor of this name fails when it is asked.
     """
     for extractor in extractors.values():
-        asked = extractor.name == named or (named is None and not extractor.on_request)
-        if asked and extractor.supports(backbone, device):
-            return extractor
+        if extractor.name == named or (named is None and not extractor.on_request):
+            try:
+                with blamed(f"the extractor {extractor.name!r} failed: {{}}".format):
+                    if extractor.supports(backbone, device):
+                        return extractor
+            except ModelSelectError as error:
+                if named is not None:
+                    raise
+                _LOGGER.warning("%s; the next extractor is asked", error)
     if named is not None:
         raise CandidateError(
             f"the extractor {named!r} does not run this candidate on {device!r}. Leave out extractor= (--extractor)."

@@ -176,9 +176,11 @@ def _listed(text: str, ask: Callable[[Zoo, str], Iterable[Candidate]]) -> list[C
         ) from error
     except NoExceptionError as error:
         raise SearchError(f"{text!r} could not be searched: {printable(str(error))} (from {owner})") from error
-    except ModelSelectError:
+    except (SearchError, ExpressionError):
         raise
     except Exception as error:
+        if isinstance(error, ModelSelectError) and plugin.distribution == DISTRIBUTION:
+            raise
         reason = Failure.from_exception(Stage.SEARCH, error).reason
         raise SearchError(f"{text!r} could not be searched: {reason} (from {owner})") from error
     return found

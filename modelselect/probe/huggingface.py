@@ -70,7 +70,9 @@ class HuggingFaceRows(Rows):
         first = columns.inputs[0]
         if of_numbers := is_whole(dataset.features[first]):
             named = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
-            dataset = _as_texts(dataset.select_columns(list(dict.fromkeys((*columns.inputs, *named)))), [first], "string")
+            dataset = _as_texts(
+                dataset.select_columns(list(dict.fromkeys((*columns.inputs, *named)))), [first], "string"
+            )
         self._origin: Origin | None = origin
         if not is_image(dataset.features[first]):
             self._origin = None

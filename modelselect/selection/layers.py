@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import BEST
 from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import Zoo
-from modelselect.errors import Failure, InvalidInputError, Stage, contained
+from modelselect.errors import CandidateError, Failure, InvalidInputError, Stage, contained
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import FORWARD_FIELDS, EvaluationContext
 from modelselect.evaluation.request import Request
@@ -27,6 +28,9 @@ from modelselect.selection.state import State
 
 Choices = Mapping[str, Sequence[Candidate]]
 """By the id of a candidate, those that it stands for."""
+
+MOST_CHOICES = 10_000
+"""Candidates that one stands for. An answer without an end must not fill the memory."""
 
 
 def layers_chosen(request: Request, state: State) -> State:
@@ -79,7 +83,17 @@ def layers_chosen(request: Request, state: State) -> State:
 
 
 def _choices_of(zoo: Zoo | None, candidate: Candidate, *, trust_remote_code: bool) -> Sequence[Candidate]:
-    return () if zoo is None else tuple(zoo.choices(candidate, trust_remote_code=trust_remote_code))
+    if zoo is None:
+        return ()
+    found = tuple(itertools.islice(zoo.choices(candidate, trust_remote_code=trust_remote_code), MOST_CHOICES + 1))
+    if len(found) > MOST_CHOICES:
+        raise CandidateError(f"the zoo {zoo.name!r} gives more than {MOST_CHOICES:,} choices; expected fewer")
+    for each in found:
+        if type(each) is not Candidate:
+            raise CandidateError(
+                f"the zoo {zoo.name!r} gives {type(each).__name__} among the choices; expected candidates"
+            )
+    return found
 
 
 def _conditions(request: Request, context: EvaluationContext) -> EvaluationContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import operator
 import os
@@ -18,7 +19,17 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 T = TypeVar("T")
+
+_TIMERS = [getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)]
+
+_BOUNDED = () if resource is None else (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
+"""What a plugin may bound for its own sake, and the run needs."""
 
 _SIGNALS = [
     getattr(signal, name)
@@ -36,7 +47,10 @@ _CALLED_BY_ALL = (
 )
 """Modules whose functions all code calls: one that is replaced changes the numbers of others."""
 
-_CLASSES_OF_ALL = (("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor"))
+_CLASSES_OF_ALL = (
+    *(("pathlib", "Path"), ("logging", "Logger"), ("torch", "Tensor")),
+    *(("torch.nn", "Module"), ("torch.nn", "Linear"), ("torch.nn", "Conv2d")),
+)
 """Classes whose methods all code calls, each by module and name."""
 
 _UMASK = re.compile(rb"^Umask:\s+([0-7]+)$", re.MULTILINE)
@@ -58,10 +72,14 @@ class ProcessState:
         namespaces: of modules that all code calls, each with a copy.
         classes: that all code uses, each with a copy of its attributes.
         tracing: what follows new threads: one that raises ends them.
+        collects: whether Python frees what lies in circles.
+        timers: seconds until each signal of a timer; 0 if none is set. It ends the process where nothing waits for it.
+        bounds: what the system lets this process use, such as the number of open files.
         blocked: signals that do not reach this thread.
         umask: None if unknown (not Linux).
         thread: the thread that looked: gradients and NumPy's errors have settings in each thread.
         folder: None if it was deleted.
+        modes: how many modes of torch, which follow each of its functions, this thread is in.
     """
 
     imports: bool
@@ -79,10 +97,14 @@ class ProcessState:
     umask: int | None
     handlers: dict[int, Any]
     filters: list[Any]
+    timers: tuple[float, ...]
+    bounds: tuple[Any, ...]
     recursion: int
+    collects: bool
     generator: Any
     numpy: tuple[Any, Any] | None
     torch: tuple[Any, ...] | None
+    modes: tuple[int, int]
 
     @classmethod
     def now(cls, *, imports: bool = False) -> ProcessState:
@@ -103,10 +125,14 @@ class ProcessState:
             umask=_umask(),
             handlers={number: signal.getsignal(number) for number in _SIGNALS},
             filters=list(warnings.filters),
+            timers=_timers(),
+            bounds=_bounds(),
             recursion=sys.getrecursionlimit(),
+            collects=gc.isenabled(),
             generator=random.getstate(),
             numpy=None if numpy is None else (numpy.random.get_state(legacy=False), numpy.geterr()),
             torch=None if torch is None else tuple(setting.read() for setting in _settings_of(torch)),
+            modes=(0, 0) if torch is None else _modes(torch),
         )
 
     def restore(self) -> None:
@@ -122,8 +148,13 @@ class ProcessState:
         if not self.imports:
             self._restore_what_imports_change()
         sys.excepthook = self.excepthook
+        for timer, before, now in zip(_TIMERS, self.timers, _timers(), strict=True):
+            if before == 0.0 and now > 0.0:
+                signal.setitimer(timer, 0.0)
+        _set_if_changed(_bounds, _set_bounds, self.bounds)
         _set_if_changed(_umask, os.umask, self.umask)
         _set_if_changed(sys.getrecursionlimit, sys.setrecursionlimit, self.recursion)
+        _set_if_changed(gc.isenabled, _set_collecting, self.collects)
         random.setstate(self.generator)
         same_thread = self.thread == threading.get_ident()
         if self.numpy is not None:
@@ -132,10 +163,15 @@ class ProcessState:
             if same_thread:
                 numpy.seterr(**self.numpy[1])
         if self.torch is not None:
-            settings = zip(_settings_of(sys.modules["torch"]), self.torch, strict=True)
-            for setting, before in settings:
-                if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
-                    setting.write(before)
+            self._restore_torch(same_thread=same_thread)
+
+    def _restore_torch(self, *, same_thread: bool) -> None:
+        assert self.torch is not None
+        if same_thread:
+            _leave_modes(sys.modules["torch"], self.modes)
+        for setting, before in zip(_settings_of(sys.modules["torch"]), self.torch, strict=True):
+            if (same_thread or not setting.of_thread) and not setting.is_same(setting.read(), before):
+                setting.write(before)
 
     def _restore_functions(self) -> None:
         for names, before in self.namespaces:
@@ -205,6 +241,9 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     )
     yield _Setting(torch.get_default_dtype, torch.set_default_dtype)
     yield _Setting(torch.is_grad_enabled, torch.set_grad_enabled, of_thread=True)
+    yield _Setting(
+        partial(torch.is_autocast_enabled, "cpu"), partial(torch.set_autocast_enabled, "cpu"), of_thread=True
+    )
     yield _Setting(torch.get_num_threads, torch.set_num_threads)
     yield _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
     yield _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
@@ -218,6 +257,42 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
         backend = getattr(torch.backends, library)
         yield _Setting(partial(getattr, backend, name), partial(setattr, backend, name))
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
+
+
+def _modes(torch: Any) -> tuple[int, int]:
+    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()  # noqa: SLF001 (none is public)
+
+
+def _leave_modes(torch: Any, before: tuple[int, int]) -> None:
+    """Leaves the modes that this thread has entered since, all but that of the default device, which is a setting."""
+    functions, dispatch = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack  # noqa: SLF001
+    while dispatch() > before[1]:
+        torch.utils._python_dispatch._pop_mode()  # noqa: SLF001
+    entered = [torch.overrides._pop_mode() for _ in range(functions() - before[0])]  # noqa: SLF001
+    for mode in reversed(entered):
+        if isinstance(mode, torch.utils._device.DeviceContext):  # noqa: SLF001
+            torch.overrides._push_mode(mode)  # noqa: SLF001
+
+
+def _timers() -> tuple[float, ...]:
+    return tuple(signal.getitimer(timer)[0] for timer in _TIMERS)
+
+
+def _set_collecting(collects: bool) -> None:
+    (gc.enable if collects else gc.disable)()
+
+
+def _bounds() -> tuple[Any, ...]:
+    return () if resource is None else tuple(resource.getrlimit(kind) for kind in _BOUNDED)
+
+
+def _set_bounds(before: tuple[Any, ...]) -> None:
+    """Sets what the process may use as before, as far as the system allows it."""
+    assert resource is not None
+    for kind, (soft, _) in zip(_BOUNDED, before, strict=True):
+        with contextlib.suppress(ValueError, OSError):
+            hard = resource.getrlimit(kind)[1]
+            resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _folder() -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.errors import Stage
+from modelselect.errors import CandidateError, NothingRankedError, Stage
 from modelselect.evaluation.blame import failure_of, is_shipped, plugin_of
 from modelselect.evaluation.tasks import DoesNotApply
 from modelselect.host.host import Plugin, get_host
@@ -65,3 +67,34 @@ def test_what_stands_for_the_estimator_of_a_plugin_is_that_plugins(theirs: Plugi
 
 def test_a_callers_own_estimator_around_a_shipped_one_is_nobodys() -> None:
     assert plugin_of(Around(get_host().estimator("knn"))) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (True, r"the extractor 'theirs' failed: TypeError: it gives bool; expected Evidence \(from plugin .*7\)"),
+        (KeyError("rows"), r"the extractor 'theirs' failed: KeyError: 'rows' \(from plugin .*7\)"),
+        (CandidateError("too many rows"), "too many rows"),
+    ],
+)
+def test_an_extractor_of_a_plugin_is_named_in_the_rows_that_it_costs(
+    answer: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(ms.Extractor):
+        name = "theirs"
+
+        def supports(self, backbone: ms.Backbone, device: str) -> bool:
+            return True
+
+        def extract(self, *_: Any, **__: Any) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    host = get_host()
+    assert host.extractors  # all of them are imported now
+    monkeypatch.setitem(host._registered, "extractors", {"theirs": Odd()})
+    monkeypatch.setitem(host._owners, ("extractors", "theirs"), Plugin("theirs", "their-plugin", "7"))
+    dataset = np.zeros((8, 32, 32, 3), dtype=np.uint8), [0, 1] * 4
+    with pytest.raises(NothingRankedError, match=reason):
+        ms.select(dataset, "embedded:plain.letters", estimators="knn", history=False, progress=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from modelselect.errors import CandidateError, InvalidInputError
+from modelselect.candidates.backbone import Backbone
+from modelselect.errors import CandidateError, InvalidInputError, PluginError
 from modelselect.extraction import devices
 from modelselect.extraction.devices import check_precision, choose_device
 from modelselect.extraction.extractor import Extractor, choose_extractor
@@ -46,6 +48,26 @@ def test_the_device_is_chosen_and_checked() -> None:
     assert choose_extractor(extractors, backbone(), "cuda:1").name == "cuda"
     with pytest.raises(CandidateError, match="no extractor"):
         choose_extractor(extractors, backbone(), "xpu")
+
+
+class Unsure(Extractor):
+    name = "unsure"
+
+    def supports(self, backbone: Backbone, device: str) -> bool:
+        raise OSError("no driver")
+
+    def extract(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_an_extractor_that_cannot_say_what_it_supports_leaves_it_to_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    extractors: dict[str, Extractor] = {"unsure": Unsure(), **get_host().extractors}
+    assert choose_extractor(extractors, backbone(), "cpu").name == "cpu"
+    assert "the extractor 'unsure' failed: OSError: no driver; the next extractor is asked" in caplog.text
+    with pytest.raises(PluginError, match="the extractor 'unsure' failed: OSError: no driver"):
+        choose_extractor(extractors, backbone(), "cpu", "unsure")
 
 
 def test_torch_is_asked_for_a_gpu_only_where_there_may_be_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.errors import ExpressionError, InvalidInputError, SearchError, UnknownNameError
+from modelselect.errors import ExpressionError, InvalidInputError, SearchError, StoreError, UnknownNameError
 from modelselect.host.host import Host, get_host
 from modelselect.host.lookup import choose_estimators, expressions_in
 
@@ -119,6 +119,9 @@ class Wild(ms.Zoo):
     def skeleton(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Any:
         return self.asked("skeleton", None)
 
+    def choices(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Any:
+        return self.asked("choices", ())
+
     def load(self, candidate: ms.Candidate, *, trust_remote_code: bool = False) -> Any:
         return self.asked("load", None)
 
@@ -145,10 +148,17 @@ def breaks_off() -> Iterator[ms.Candidate]:
     raise PanicError("in the middle")
 
 
-ANSWERS: list[Callable[[], Any]] = [panics, says_nothing, breaks_off, sys.exit, lambda: None, lambda: [1, None]]
+def fails_as_we_do() -> Any:
+    raise StoreError("of the zoo")
 
 
-@pytest.mark.parametrize("method", ["search", "for_modality", "plain_names", "is_here", "skeleton", "load"])
+ANSWERS: list[Callable[[], Any]] = [
+    *(panics, says_nothing, breaks_off, fails_as_we_do, sys.exit),
+    *(lambda: None, lambda: [1, None], lambda: {"a": 1}, lambda: repeat("a")),
+]
+
+
+@pytest.mark.parametrize("method", ["search", "for_modality", "plain_names", "is_here", "skeleton", "choices", "load"])
 def test_whatever_a_zoo_does_costs_its_own_rows(method: str, use_host: Callable[[Host], None]) -> None:
     dataset = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8), [0, 1] * 6
     candidates = ["wild:*", "embedded:plain.letters"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import json
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -14,12 +16,37 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelselect.utils.process_state import unchanged
+
+
+class Spoiling(TorchFunctionMode):
+    def __torch_function__(self, *_: Any) -> Any:
+        raise RuntimeError("a mode that a plugin has not left")
+
+
+class SpoilingBelow(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __torch_dispatch__(self, *_: Any) -> Any:
+        raise RuntimeError("a mode that a plugin has not left")
+
+
+def enter_spoiling() -> None:
+    Spoiling().__enter__()  # type: ignore[no-untyped-call]
+
+
+def enter_spoiling_below() -> None:
+    SpoilingBelow().__enter__()  # type: ignore[no-untyped-call]
+
+
+def lower(bound: int) -> None:
+    resource.setrlimit(bound, (100, resource.getrlimit(bound)[1]))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +85,7 @@ from modelselect.utils.process_state import unchanged
         (lambda: setattr(builtins, "__import__", None), lambda: __import__),
         (lambda: setattr(Path, "open", None), lambda: Path.open),
         (lambda: setattr(torch.Tensor, "numpy", None), lambda: torch.Tensor.numpy),
+        (lambda: setattr(torch.nn.Linear, "forward", None), lambda: torch.nn.Linear.forward),
         (lambda: setattr(tempfile, "tempdir", "/nowhere"), lambda: tempfile.tempdir),
         (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
         (lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGCHLD)),
@@ -66,6 +94,14 @@ from modelselect.utils.process_state import unchanged
             lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         ),
         (lambda: os.umask(0o777), lambda: Path("/proc/self/status").read_text().split("Umask:")[1][:6]),
+        (lambda: torch.set_autocast_enabled("cpu", True), lambda: torch.is_autocast_enabled("cpu")),
+        (enter_spoiling, torch._C._len_torch_function_stack),
+        (enter_spoiling_below, torch._C._len_torch_dispatch_stack),
+        (gc.disable, gc.isenabled),
+        (lambda: lower(resource.RLIMIT_NOFILE), lambda: resource.getrlimit(resource.RLIMIT_NOFILE)),
+        (lambda: lower(resource.RLIMIT_FSIZE), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)),
+        (lambda: signal.setitimer(signal.ITIMER_REAL, 60), lambda: signal.getitimer(signal.ITIMER_REAL)),
+        (lambda: signal.setitimer(signal.ITIMER_PROF, 60), lambda: signal.getitimer(signal.ITIMER_PROF)),
     ],
 )
 def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], object]) -> None:
@@ -74,6 +110,13 @@ def test_a_change_is_put_back(change: Callable[[], object], look: Callable[[], o
         change()
         assert look() != before
     assert look() == before
+
+
+def test_a_mode_that_was_not_left_does_not_keep_the_default_device() -> None:
+    with unchanged():
+        torch.set_default_device("meta")
+        enter_spoiling()
+    assert (torch.zeros(1) + 1).tolist() == [1.0]
 
 
 def test_a_method_that_a_library_adds_to_a_class_of_all_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,9 +218,7 @@ def _fine_tuned(folder: Folder, candidate: Candidate, trust_remote_code: bool) -
         raise CandidateError(f"the fine-tuned weights in {weights.name} cannot be read ({one_line(error)})") from error
     names = folder.configuration.get("label_names")
     labels = tuple(map(str, names)) if isinstance(names, list) else ()
-    tuned = FineTuned(
-        arrays, labels, str(folder.configuration.get("method")), Signature.of_folder(folder.path)
-    )
+    tuned = FineTuned(arrays, labels, str(folder.configuration.get("method")), Signature.of_folder(folder.path))
     return dataclasses.replace(tuned.on(backbone, folder.digest), candidate=candidate)
 
 

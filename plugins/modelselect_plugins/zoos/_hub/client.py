@@ -287,6 +287,8 @@ def why(error: BaseException, name: str) -> str:
             f"the Hub cannot be reached at {api().endpoint} ({one_line(error)}): check the network and HF_ENDPOINT. "
             f"{elsewhere}"
         )
+    if isinstance(error, (ValueError, TypeError, LookupError, AttributeError, RecursionError)):  # of the client
+        return f"the answer of {api().endpoint} cannot be understood ({one_line(error)}): check HF_ENDPOINT"
     return one_line(error)
 
 
