@@ -69,7 +69,7 @@ class HuggingFaceRows(Rows):
         columns = Columns.of(dataset, input, label)
         first = columns.inputs[0]
         if of_numbers := is_whole(dataset.features[first]):
-            named = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
+            labels = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
             dataset = _as_texts(
                 dataset.select_columns(list(dict.fromkeys((*columns.inputs, *named)))), [first], "string"
             )

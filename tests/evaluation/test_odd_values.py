@@ -89,7 +89,7 @@ def test_a_history_refuses_or_rejects_what_has_no_name(value: Any, tmp_path: pat
 @pytest.mark.parametrize("value", [value for value in VALUES if not isinstance(value, str | list | tuple | dict)])
 def test_arguments_of_another_type_are_refused_by_name(value: Any) -> None:
     benchmark = ms.Benchmark.of_scores({"mine": {"d": {"a": 1.0, "b": 2.0}}}, {"d": {"a": 0.1, "b": 0.2}})
-    with pytest.raises(InvalidInputError, match="the protocol is .*; expected a name"):
+    with pytest.raises(InvalidInputError, match=r"the protocol is .*; expected a name"):
         ms.reproduce(value)
     with pytest.raises(InvalidInputError, match="unknown measure"):
         benchmark.table(value)
