@@ -71,7 +71,7 @@ class HuggingFaceRows(Rows):
         if of_numbers := is_whole(dataset.features[first]):
             labels = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
             dataset = _as_texts(
-                dataset.select_columns(list(dict.fromkeys((*columns.inputs, *named)))), [first], "string"
+                dataset.select_columns(list(dict.fromkeys((*columns.inputs, *labels)))), [first], "string"
             )
         self._origin: Origin | None = origin
         if not is_image(dataset.features[first]):
