@@ -21,7 +21,7 @@ def frame_dataset(frame: Any) -> Any:
     try:
         if is_a(frame, "pandas", "DataFrame"):
             frame = frame.rename(columns=str)
-            may_hold = [c for c, kind in frame.dtypes.items() if kind == object or kind == "category"]
+            may_hold = [c for c, kind in frame.dtypes.items() if str(kind) in ("object", "category")]
             paths = [c for c in may_hold if any(isinstance(value, os.PathLike) for value in frame[c])]
             for column in paths:
                 frame = frame.assign(**{column: frame[column].map(str, na_action="ignore")})
