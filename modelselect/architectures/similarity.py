@@ -98,7 +98,10 @@ def clusters(vectors: ArrayLike, k: int, *, seed: int = 0) -> NDArray[np.int64]:
 
 def directions(vectors: ArrayLike) -> NDArray[np.float64]:
     """(n, dim) vectors scaled to length 1; zero vectors stay zero."""
-    matrix = np.asarray(vectors, dtype=np.float64)
+    try:
+        matrix = np.asarray(vectors, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(f"vectors are no numbers of shape (n, dim) ({error})") from None
     if matrix.ndim != 2:
         raise InvalidInputError(f"vectors have shape {matrix.shape}; expected (n, dim)")
     if not np.isfinite(matrix).all():

@@ -128,6 +128,8 @@ class Benchmark(BenchmarkResults):
         gathered = Gathered()
         matched: dict[str, dict[str, float]] = {}
         facts: dict[str, dict[str, Any]] = {}
+        if not isinstance(evidence, Mapping) or not all(isinstance(each, Mapping) for each in evidence.values()):
+            raise InvalidInputError("the evidence is no mapping of datasets to mappings of models to evidence fields")
         for dataset, by_model in evidence.items():
             matched[dataset] = {m: known[dataset][m] for m in by_model if m in known.get(dataset, {})}
             components: dict[str, dict[str, Mapping[str, float]]] = {}

@@ -13,6 +13,7 @@ alike, so that drawing rows would make scores look surer than they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ SCALE = (SHARE / (1 - SHARE)) ** 0.5
 
 def check_resamples(resamples: int) -> None:
     """Raises InvalidInputError if this number of resamples is not usable."""
-    if resamples < 0 or resamples == 1:
+    if not isinstance(resamples, Integral) or resamples < 0 or resamples == 1:
         raise InvalidInputError(f"resamples is {resamples}; expected 0 (no standard errors) or at least 2, better 50")
 
 

@@ -21,7 +21,8 @@ def frame_dataset(frame: Any) -> Any:
     try:
         if is_a(frame, "pandas", "DataFrame"):
             frame = frame.rename(columns=str)
-            paths = [c for c in frame.columns if frame[c].map(lambda value: isinstance(value, os.PathLike)).any()]
+            may_hold = [c for c, kind in frame.dtypes.items() if str(kind) in ("object", "category")]
+            paths = [c for c in may_hold if any(isinstance(value, os.PathLike) for value in frame[c])]
             for column in paths:
                 frame = frame.assign(**{column: frame[column].map(str, na_action="ignore")})
             if any(_holds_images(frame[column]) for column in frame.columns):

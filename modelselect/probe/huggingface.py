@@ -69,10 +69,9 @@ class HuggingFaceRows(Rows):
         columns = Columns.of(dataset, input, label)
         first = columns.inputs[0]
         if of_numbers := is_whole(dataset.features[first]):
-            labels = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
-            dataset = _as_texts(
-                dataset.select_columns(list(dict.fromkeys((*columns.inputs, *labels)))), [first], "string"
-            )
+            of_labels = [columns.label] if isinstance(columns.label, str) else list(columns.label or ())
+            kept = dataset.select_columns(list(dict.fromkeys((*columns.inputs, *of_labels))))
+            dataset = _as_texts(kept, [first], "string")
         self._origin: Origin | None = origin
         if not is_image(dataset.features[first]):
             self._origin = None

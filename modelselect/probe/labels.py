@@ -118,7 +118,7 @@ def in_utf8(name: str) -> str:
 
 def one_name(given: Any) -> str:
     """The name of a class that may be given as a sequence of synonyms, as torchvision's ImageNet gives it."""
-    return given if isinstance(given, str) else ", ".join(map(str, given))
+    return ", ".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
 
 
 def _class_names(originals: tuple[Any, ...], names: Sequence[Any] | None) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modelselect.errors import DatasetError
 from modelselect.probe.boxes import box_pairs
 from modelselect.probe.columns import DOCUMENT_NAMES, Asked
@@ -129,11 +131,18 @@ IN_MEMORY: Sequence[Callable[[Any, Asked], Rows | None]] = (_of_pair, _of_table,
 def _as_pair(dataset: Any) -> tuple[Any, Any] | None:
     """(inputs, labels), also from a list of (input, label)."""
     if isinstance(dataset, tuple) and len(dataset) == 2:
-        return dataset
+        inputs, labels = map(_indexable, dataset)
+        return inputs, labels
     if isinstance(dataset, list) and dataset and all(isinstance(row, tuple) and len(row) == 2 for row in dataset):
         inputs, labels = map(list, zip(*dataset, strict=True))
         return inputs, labels
     return None
+
+
+def _indexable(values: Any) -> Any:
+    """The values; as an array, if they give one and have no items themselves."""
+    gives_array = hasattr(values, "__array__") and not hasattr(values, "__getitem__")
+    return np.asarray(values) if gives_array and not isinstance(values, type) else values
 
 
 def _as_table(dataset: Any) -> Any:

@@ -206,7 +206,7 @@ def _is_number(value: Any) -> bool:
     """True for a number that is no truth value, and for a list or an array of numbers."""
     if isinstance(value, (bool, np.bool_)):
         return False
-    if isinstance(value, (Real, np.number)) or type(value).__name__ == "Decimal":
+    if isinstance(value, (Real, np.integer, np.floating)) or type(value).__name__ == "Decimal":
         return True
     return is_sequence(value) and len(value) > 0 and all(_is_number(each) for each in value)
 
@@ -305,7 +305,7 @@ def _as_matrix(values: Sequence[Any]) -> NDArray[Any] | None:
     if len(lengths) != 1 or lengths.pop() < 2:
         return None
     flat = [each for value in values for each in value]
-    if any(isinstance(each, str) for each in flat):
+    if any(isinstance(each, str | complex | np.complexfloating) for each in flat):
         return None
     try:
         matrix = np.array([[np.nan if _is_missing(each) else float(each) for each in value] for value in values])

@@ -98,6 +98,10 @@ def test_arguments_of_another_type_are_refused_by_name(value: Any) -> None:
     if not isinstance(value, int) and not (isinstance(value, np.ndarray) and value.ndim):
         for call in (lambda: benchmark.table(seed=value), lambda: ms.agreement([1, 2], [1, 2], k=value)):
             assert "expected" in said(call)
+    if not isinstance(value, int):
+        assert "resamples" in said(lambda: ms.standard_error([[0.0], [1.0]], [0, 1], "logme", resamples=value))
+    with pytest.raises(InvalidInputError, match="the evidence is no mapping"):
+        ms.Benchmark.of_evidence(value, {"d": {"a": 0.1, "b": 0.2}})
     if value is not None:
         assert "columns is" in said(lambda: ms.Benchmark.of_scores("scores.csv", {"d": {"a": 1}}, columns=value))
 
@@ -107,3 +111,5 @@ def test_numbers_that_no_float_holds_are_refused() -> None:
         ms.Benchmark.of_scores({"mine": {"d": {"a": 10**400, "b": 1}}}, {"d": {"a": 0.1, "b": 0.2}})
     with pytest.raises(InvalidInputError, match="not a number"):
         ms.agreement([1, 2, 10**400], [1, 2, 3])
+    with pytest.raises(InvalidInputError, match="no numbers"):
+        ms.archi2vec.similarity([[1, 10**400]])

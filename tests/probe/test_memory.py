@@ -229,3 +229,18 @@ def test_a_list_of_pairs_of_input_and_label_is_read_as_inputs_and_labels() -> No
     assert Probe.of({"train": rows}).class_names == ("cat", "dog")
     with pytest.raises(DatasetError, match=r"the dataset is list; expected .*, a list of \(input, label\), or"):
         Probe.of([*rows, inputs[0]])
+
+
+def test_what_only_gives_an_array_is_read_as_the_array() -> None:
+    class Gives:
+        def __init__(self, array: np.ndarray[Any, Any]) -> None:
+            self._array = array
+
+        def __len__(self) -> int:
+            return len(self._array)
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+            return self._array
+
+    images, labels = np.zeros((12, 8, 8, 3), np.uint8), np.arange(12) % 2
+    assert Probe.of((Gives(images), Gives(labels))).fingerprint == Probe.of((images, labels)).fingerprint

@@ -276,6 +276,17 @@ def test_a_frame_is_a_dataset_and_so_is_a_dict_of_frames_by_split() -> None:
     assert Probe.of(nullable).class_names == ("0", "1")
 
 
+def test_a_frame_may_hold_categories_even_a_single_one() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"text": [f"a text {row}" for row in range(12)], "label": ["a", "b"] * 6, "from": ["web"] * 12}
+    )
+    plain, categories = Probe.of(frame), Probe.of(frame.astype({"label": "category", "from": "category"}))
+    assert categories.class_names == plain.class_names
+    assert categories.fingerprint == plain.fingerprint
+
+
 def test_a_polars_frame_is_a_dataset() -> None:
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"text": TEXTS, "label": CODES})

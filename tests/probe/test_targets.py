@@ -98,6 +98,11 @@ def test_bad_targets_are_one_error_that_says_the_row_and_what_to_do(
         Probe.of((TEXTS, labels), targets=kind)
 
 
+def test_complex_numbers_do_not_lose_a_part() -> None:
+    with pytest.raises(DatasetError):
+        Probe.of(([f"a text {row}" for row in range(12)], [np.array([1 + 1j, 0j])] * 6 + [np.array([0j, 1 + 0j])] * 6))
+
+
 def test_a_sample_and_the_held_out_rows_are_spread_over_the_numbers() -> None:
     texts = [f"text {row}" for row in range(500)]
     skewed = np.exp(3 * np.random.default_rng(1).normal(size=500))

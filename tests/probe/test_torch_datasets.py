@@ -347,3 +347,8 @@ def test_a_row_of_another_kind_among_images_is_left_out_and_named() -> None:
             return rows[row]
 
     assert dict(Probe.of(Mixed()).skipped) == {"row 3": "no image, but float"}
+
+
+def test_names_of_classes_may_be_numbers() -> None:
+    dataset = Made(lambda row: (picture(row), row % 2), classes=[7, 9])
+    assert Probe.of(dataset).class_names == ("7", "9")
