@@ -65,6 +65,12 @@ def test_what_stands_for_the_estimator_of_a_plugin_is_that_plugins(theirs: Plugi
         assert "their-plugin 7" in failure_of(Stage.SCORE, ValueError("no"), standing).reason
 
 
+def test_a_message_without_an_end_does_not_hide_whose_fault_it_is(theirs: Plugin) -> None:
+    reason = failure_of(Stage.SCORE, ValueError("x" * 1_000_000), Theirs()).reason
+    assert reason.endswith("(from plugin 'theirs' (their-plugin 7))")
+    assert len(reason) < 2100
+
+
 def test_a_callers_own_estimator_around_a_shipped_one_is_nobodys() -> None:
     assert plugin_of(Around(get_host().estimator("knn"))) is None
 
