@@ -274,8 +274,12 @@ _LONGEST_MESSAGE = 5000
 """Characters. A message may quote several values, and name several candidates with the reason of each."""
 
 
+_END = 300
+"""Characters at the end of a text that is too long which are kept: who is to blame, and what to do, stand there."""
+
+
 def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    return text if len(text) <= longest else f"{text[: longest - _END]}…{text[-_END:]}"
 
 
 def _printable(line: str) -> str:

@@ -26,6 +26,6 @@ def test_an_unknown_name_is_shown_as_repr_shows_it() -> None:
 def test_a_message_has_a_bound_and_the_arguments_are_kept() -> None:
     error = DatasetError("x" * 100_000)
     assert len(str(error)) < 6000
-    assert str(error).endswith("…")
+    assert "…" in str(error)
     assert pickle.loads(pickle.dumps(error)).args == error.args == ("x" * 100_000,)
     assert str(CandidateError("a plain text, with é, 日本 and 😀")) == "a plain text, with é, 日本 and 😀"

@@ -61,7 +61,8 @@ def bounded(estimator: Estimator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def extracting(extractor: Extractor) -> Iterator[None]:
-    """Code of the extractor: what it raises is one of our errors. Unless it is shipped, other errors name the plugin.
+    """Code of the extractor. Unless it is shipped, errors that are not ours name the plugin, and what it changes is put
+    back; nothing is loaded meanwhile.
 
     Raises:
         PluginError: the extractor of a plugin raised something that is none of our errors.
@@ -70,7 +71,11 @@ def extracting(extractor: Extractor) -> Iterator[None]:
     if plugin.distribution == DISTRIBUTION:
         yield
         return
-    with blamed(lambda reason: f"the extractor {extractor.name!r} failed: {reason} (from {plugin.owner})"):
+
+    def says(reason: str) -> str:
+        return f"the extractor {extractor.name!r} failed: {reason} (from {plugin.owner})"
+
+    with unchanged(imports=True), blamed(says):
         yield
 
 

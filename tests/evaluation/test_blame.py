@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import modelselect as ms
 from modelselect.errors import CandidateError, NothingRankedError, Stage
@@ -65,6 +66,12 @@ def test_what_stands_for_the_estimator_of_a_plugin_is_that_plugins(theirs: Plugi
         assert "their-plugin 7" in failure_of(Stage.SCORE, ValueError("no"), standing).reason
 
 
+def test_a_message_without_an_end_does_not_hide_whose_fault_it_is(theirs: Plugin) -> None:
+    reason = failure_of(Stage.SCORE, ValueError("x" * 1_000_000), Theirs()).reason
+    assert reason.endswith("(from plugin 'theirs' (their-plugin 7))")
+    assert len(reason) < 2100
+
+
 def test_a_callers_own_estimator_around_a_shipped_one_is_nobodys() -> None:
     assert plugin_of(Around(get_host().estimator("knn"))) is None
 
@@ -77,7 +84,7 @@ def test_a_callers_own_estimator_around_a_shipped_one_is_nobodys() -> None:
         (CandidateError("too many rows"), "too many rows"),
     ],
 )
-def test_an_extractor_of_a_plugin_is_named_in_the_rows_that_it_costs(
+def test_an_extractor_of_a_plugin_is_named_in_the_rows_that_it_costs_and_changes_nothing(
     answer: object, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Odd(ms.Extractor):
@@ -87,6 +94,8 @@ def test_an_extractor_of_a_plugin_is_named_in_the_rows_that_it_costs(
             return True
 
         def extract(self, *_: Any, **__: Any) -> Any:
+            np.seterr(all="raise")
+            torch.set_grad_enabled(False)
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -96,5 +105,9 @@ def test_an_extractor_of_a_plugin_is_named_in_the_rows_that_it_costs(
     monkeypatch.setitem(host._registered, "extractors", {"theirs": Odd()})
     monkeypatch.setitem(host._owners, ("extractors", "theirs"), Plugin("theirs", "their-plugin", "7"))
     dataset = np.zeros((8, 32, 32, 3), dtype=np.uint8), [0, 1] * 4
+    before = np.geterr()
+    candidates = ["embedded:plain.letters", "embedded:plain.random"]  # the second is loaded in another thread
     with pytest.raises(NothingRankedError, match=reason):
-        ms.select(dataset, "embedded:plain.letters", estimators="knn", history=False, progress=False)
+        ms.select(dataset, candidates, estimators="knn", history=False, progress=False)
+    assert torch.is_grad_enabled()
+    assert np.geterr() == before

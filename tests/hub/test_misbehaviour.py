@@ -158,6 +158,13 @@ def test_whatever_the_hub_says_of_a_model_costs_at_most_its_row(vit: Hub, rewrit
     assert [path for path in cached("*") if "elsewhere" in str(path)] == []
 
 
+def test_an_answer_that_makes_no_sense_when_a_model_is_loaded_is_told(vit: Hub) -> None:
+    vit.misbehave("GET /api/models/me/vit/revision", rewrite=lambda _: b"{}")
+    assert (
+        f"the answer of {vit.url} cannot be understood (KeyError: 'id'): check HF_ENDPOINT" in row("hub:me/vit").status
+    )
+
+
 # --- faults that pass ------------------------------------------------------------------------------------------------
 
 STEPS = {
