@@ -7,7 +7,7 @@ from typing import Any
 
 from modelselect.estimators.estimator import Estimator
 from modelselect.estimators.resampling import SCHEME, SCHEME_OF_WHOLES
-from modelselect.evaluation.blame import plugin_of
+from modelselect.evaluation.blame import extracting, plugin_of
 from modelselect.evaluation.context import FORWARD_FIELDS, SOURCE_FIELDS
 from modelselect.evaluation.loading import Loader
 from modelselect.evaluation.timing import measured_on
@@ -141,4 +141,8 @@ def extractor_versions(named: str | None) -> dict[str, str]:
     """
     host = get_host()
     chosen = [each for each in host.extractors.values() if each.name == named or not (named or each.on_request)]
-    return {each.name: f"{host.owner('extractors', each.name).version} {each.library}".strip() for each in chosen}
+    known = {}
+    for each in chosen:
+        with extracting(each):
+            known[each.name] = f"{host.owner('extractors', each.name).version} {each.library}".strip()
+    return known

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import modelselect as ms
-from modelselect.errors import CandidateError, NothingRankedError, Stage
+from modelselect.errors import CandidateError, NothingRankedError, PluginError, Stage
 from modelselect.evaluation.blame import failure_of, is_shipped, plugin_of
+from modelselect.evaluation.keys import extractor_versions
 from modelselect.evaluation.tasks import DoesNotApply
 from modelselect.host.host import Plugin, get_host
 from modelselect.tasks import OneVsRest
@@ -111,3 +112,16 @@ def test_an_extractor_of_a_plugin_is_named_in_the_rows_that_it_costs_and_changes
         ms.select(dataset, candidates, estimators="knn", history=False, progress=False)
     assert torch.is_grad_enabled()
     assert np.geterr() == before
+
+
+def test_an_extractor_that_cannot_say_its_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(type(get_host().extractor("cpu"))):  # type: ignore[misc]
+        name = "theirs"
+        library = property(lambda self: 1 / 0)
+
+    host = get_host()
+    assert host.extractors  # all of them are imported now
+    monkeypatch.setitem(host._registered, "extractors", {"theirs": Odd()})
+    monkeypatch.setitem(host._owners, ("extractors", "theirs"), Plugin("theirs", "their-plugin", "7"))
+    with pytest.raises(PluginError, match=r"'theirs' failed: ZeroDivisionError: .* \(from plugin .*7\)"):
+        extractor_versions(None)
