@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelselect.errors import HistoryError
+from modelselect.errors import HistoryError, InvalidInputError
 from modelselect.history.reading import content, decoded, fact_of, graph_of, is_whole, result_of, summary_of
 from modelselect.history.records import (
     ACCURACY,
@@ -140,6 +140,8 @@ class Database:
         """Every result of the named candidate, dataset and metric, sorted by candidate, dataset, metric and id."""
         asked = {"candidate": candidate, "dataset": dataset, "metric": metric}
         wanted = {column: value for column, value in asked.items() if value is not None}
+        if odd := [f"{column} is {value!r}" for column, value in wanted.items() if not isinstance(value, str)]:
+            raise InvalidInputError(f"{odd[0]}; expected a text, or None for any")
         where = " AND ".join(f"{column} = ?" for column in wanted) or "1"
         query = f"SELECT {', '.join(TABLES['results'])} FROM results WHERE {where} ORDER BY 2, 3, 4, 1"
         found = self._select(query, tuple(wanted.values()))

@@ -211,7 +211,9 @@ def load(name: str | os.PathLike[str] | Candidate, *, trust_remote_code: bool = 
     """
     if isinstance(name, Candidate):
         return Model.of(get_host().zoo(name.zoo).load(name, trust_remote_code=trust_remote_code), None)
-    folder, found = _folder(os.fspath(name)), []
+    if not isinstance(name, str | os.PathLike):
+        raise InvalidInputError(f"a model is {name!r}; expected its folder, or a candidate such as 'timm:resnet18'")
+    folder, found = _folder(os.fsdecode(name)), []
     if folder is None:
         found = search(name) if isinstance(name, str) and ":" in name else _named(name)
         folder = _pushed(found)

@@ -84,6 +84,15 @@ def test_a_history_refuses_or_rejects_what_has_no_name(value: Any, tmp_path: pat
             call("x", value)
     with pytest.raises(InvalidInputError):
         history.keep_proxy("x", "y", value if value is not None else [["a"]])
+    if value is not None:
+        with pytest.raises(InvalidInputError, match="expected a text, or None for any"):
+            history.results(dataset=value)
+
+
+@pytest.mark.parametrize("value", [*ODD, None])
+def test_a_model_has_a_name_or_a_folder(value: Any) -> None:
+    with pytest.raises(InvalidInputError, match="expected its folder, or a candidate"):
+        ms.load(value)
 
 
 @pytest.mark.parametrize("value", [value for value in VALUES if not isinstance(value, str | list | tuple | dict)])
