@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from modelselect.benchmarking.gathering import Gathered
@@ -73,6 +73,8 @@ class Benchmark(BenchmarkResults):
         parameters, families = ({}, {}) if models is None else read_models(models, columns)
         if static is None:
             static = frozenset(e.name for e in get_host().estimators.values() if e.is_static)
+        elif not isinstance(static, Set):
+            raise InvalidInputError(f"static is of the type {type(static).__name__}; expected a set of names, or None")
         kept: dict[str, dict[str, dict[str, float]]] = {}
         for estimator, by_dataset in given.items():
             for dataset, by_model in by_dataset.items():

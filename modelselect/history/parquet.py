@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ Row = tuple[Any, ...]
 
 _BYTES_PER_VALUE = 50
 """Of memory: a text or a number of Python, and its place in a row."""
+
+_CARD_NAME = "README.md"
+
+_MARK = "\n- transfer-history\n"
+"""By this line of its card an export is known."""
 
 _CARD = """---
 tags:
@@ -38,16 +44,26 @@ modelselect, which reads it with `modelselect history import`.
 
 
 def write_parquet(database: Database, folder: Path) -> Path:
-    """One Parquet file for each table, and a card. Equal histories give equal rows in equal order."""
+    """A card, and one Parquet file for each table. Equal histories give equal rows in equal order.
+
+    Raises:
+        InvalidInputError: the folder holds files of these names that no export has written.
+    """
     import pandas as pd
 
-    summary = database.summary()
+    summary, card = database.summary(), folder / _CARD_NAME
     with _explained(folder, "written"):
+        if not (card.is_file() and _MARK in card.read_text(encoding="utf-8", errors="replace")):
+            for name in (_CARD_NAME, *(f"{table}.parquet" for table in TABLES)):
+                if os.path.lexists(folder / name):
+                    raise InvalidInputError(
+                        f"{str(folder / name)!r} is there already, and no export has written it. Give another folder."
+                    )
         folder.mkdir(parents=True, exist_ok=True)
+        card.write_text(_CARD.format(**summary), encoding="utf-8")  # first, so that an export that ends is known as one
         for table, columns in TABLES.items():
             frame = pd.DataFrame(database.whole_rows(table), columns=list(columns))
             frame.to_parquet(folder / f"{table}.parquet", index=False)
-        (folder / "README.md").write_text(_CARD.format(**summary), encoding="utf-8")
     return folder
 
 

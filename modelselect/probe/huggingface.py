@@ -174,9 +174,10 @@ def open_saved(folder: Path, *, input: Input, label: Label) -> Splits:
     except DatasetError:
         raise
     except Exception as error:
+        reason = f"{type(error).__name__}: {_first_line(error)}"
         raise DatasetError(
-            f"the folder {folder} was made by datasets.save_to_disk but cannot be read ({_first_line(error)}). "
-            "Save the dataset again."
+            f"the folder {folder} was made by datasets.save_to_disk but cannot be read ({reason}). Save the dataset "
+            "again."
         ) from error
     return _open(saved, input=input, label=label, origin=Origin.folder(folder))
 

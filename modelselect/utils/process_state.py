@@ -73,6 +73,7 @@ class ProcessState:
         classes: that all code uses, each with a copy of its attributes.
         tracing: what follows new threads: one that raises ends them.
         collects: whether Python frees what lies in circles.
+        stack: bytes of the stack of a new thread. Too few end the process.
         timers: seconds until each signal of a timer; 0 if none is set. It ends the process where nothing waits for it.
         bounds: what the system lets this process use, such as the number of open files.
         blocked: signals that do not reach this thread.
@@ -97,6 +98,7 @@ class ProcessState:
     umask: int | None
     handlers: dict[int, Any]
     filters: list[Any]
+    stack: int
     timers: tuple[float, ...]
     bounds: tuple[Any, ...]
     recursion: int
@@ -125,6 +127,7 @@ class ProcessState:
             umask=_umask(),
             handlers={number: signal.getsignal(number) for number in _SIGNALS},
             filters=list(warnings.filters),
+            stack=threading.stack_size(),
             timers=_timers(),
             bounds=_bounds(),
             recursion=sys.getrecursionlimit(),
@@ -153,6 +156,7 @@ class ProcessState:
                 signal.setitimer(timer, 0.0)
         _set_if_changed(_bounds, _set_bounds, self.bounds)
         _set_if_changed(_umask, os.umask, self.umask)
+        _set_if_changed(threading.stack_size, threading.stack_size, self.stack)
         _set_if_changed(sys.getrecursionlimit, sys.setrecursionlimit, self.recursion)
         _set_if_changed(gc.isenabled, _set_collecting, self.collects)
         random.setstate(self.generator)

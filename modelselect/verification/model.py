@@ -35,7 +35,7 @@ from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVAN
 from modelselect.verification.answers import embeddings_of, label_sets_of, numbers_of
 from modelselect.verification.export import CONFIGURATION, DIRECTORY
 from modelselect.verification.parts import predicted_parts
-from modelselect.verification.prediction import Prediction, Predictions
+from modelselect.verification.prediction import NOT_FINITE, Prediction, Predictions
 from modelselect.verification.signature import Signature
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class Model(Backbone):
                     read = {start + i: row for i, row in enumerate(prepared) if not isinstance(row, str)}
                     if read:
                         shares[list(read)] = self._probabilities(list(read.values()), len(signature.labels), device)
+                        reasons |= {i: NOT_FINITE for i in read if not np.isfinite(shares[i]).all()}
         finally:
             if home is not None:
                 self.module.to(home)

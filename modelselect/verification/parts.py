@@ -235,7 +235,9 @@ def _tags(
             part = sentences[start : start + size]
             logits = _logits(backbone, [backbone.preprocessing.prepare(Sentence(words)) for words in part], device)
             blank = np.empty((len(part), max(map(len, part))))
-            found += [tags[: len(words)] for tags, words in zip(task.decoded(logits, blank), part, strict=True)]
+            for words, tags, each in zip(part, task.decoded(logits, blank), logits, strict=True):
+                found.append(tags[: len(words)])
+                _check_finite(backbone, each[: len(words)][found[-1] >= 0])
         return found
 
     for place, tags in enumerate(within_memory(attempt, batch_size, device)[0] if sentences else []):
@@ -287,6 +289,7 @@ def _masks(
                 rows.append(Prediction(each.name, None, None, image))
                 continue
             logits, own = next(ready)
+            _check_finite(backbone, logits)
             found = task.decoded(logits[None], np.empty((1, own.height, own.width)))[0]
             shares[len(rows)] = np.bincount(found.reshape(-1), minlength=len(classes)) / found.size
             rows.append(Prediction(each.name, keep(each.name, classes[found]), None))
@@ -301,6 +304,14 @@ def _shown(given: Input, reading: Reading) -> Any:
         return str(error)
     except Exception as error:
         return reason_of(error)
+
+
+def _check_finite(backbone: Backbone, logits: NDArray[Any]) -> None:
+    if not np.isfinite(logits).all():
+        raise CandidateError(
+            f"{backbone.candidate} gives numbers that are not finite; its weights may be damaged. Save the winner "
+            "again with board.best.save(), or --save"
+        )
 
 
 def _logits(backbone: Backbone, rows: Sequence[torch.Tensor], device: str) -> NDArray[np.float32]:

@@ -25,6 +25,10 @@ MOST_PRINTED = 100
 """Number of predictions in a printed table."""
 
 
+NOT_FINITE = "the model gives numbers for it that are not finite; its weights may be damaged"
+"""Why there is no prediction for an input that could be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer for one input.
@@ -32,9 +36,9 @@ class Prediction:
     Attributes:
         input: the path of its file, the text itself, or its place among the inputs: `input 3`.
         label: the most probable class, as the dataset calls it: a name, or a number or truth value where classes have
-            no names. None if the input could not be read.
-        probability: of that class, from 0 to 1, by the softmax of the logits. None if the input could not be read.
-        reason: why the input could not be read; None if it was.
+            no names. None if the input could not be read, or the model gives no finite numbers for it.
+        probability: of that class, from 0 to 1, by the softmax of the logits. None if there is no label.
+        reason: why there is no label; None if there is one.
     """
 
     input: str

@@ -95,9 +95,12 @@ def test_a_model_has_a_name_or_a_folder(value: Any) -> None:
         ms.load(value)
 
 
+SCORES, TRUTH = {"mine": {"d": {"a": 1.0, "b": 2.0}}}, {"d": {"a": 0.1, "b": 0.2}}
+
+
 @pytest.mark.parametrize("value", [value for value in VALUES if not isinstance(value, str | list | tuple | dict)])
 def test_arguments_of_another_type_are_refused_by_name(value: Any) -> None:
-    benchmark = ms.Benchmark.of_scores({"mine": {"d": {"a": 1.0, "b": 2.0}}}, {"d": {"a": 0.1, "b": 0.2}})
+    benchmark = ms.Benchmark.of_scores(SCORES, TRUTH)
     with pytest.raises(InvalidInputError, match=r"the protocol is .*; expected a name"):
         ms.reproduce(value)
     with pytest.raises(InvalidInputError, match="unknown measure"):
@@ -112,6 +115,8 @@ def test_arguments_of_another_type_are_refused_by_name(value: Any) -> None:
     with pytest.raises(InvalidInputError, match="the evidence is no mapping"):
         ms.Benchmark.of_evidence(value, {"d": {"a": 0.1, "b": 0.2}})
     if value is not None:
+        if not isinstance(value, set):
+            assert "static is of the type" in said(lambda: ms.Benchmark.of_scores(SCORES, TRUTH, static=value))
         assert "columns is" in said(lambda: ms.Benchmark.of_scores("scores.csv", {"d": {"a": 1}}, columns=value))
 
 

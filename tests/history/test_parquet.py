@@ -23,6 +23,17 @@ def test_what_is_exported_comes_back_whole(tmp_path: Path) -> None:
     assert copy.load(folder) == Added(known=5)
 
 
+@pytest.mark.parametrize("name", ["README.md", "results.parquet", "candidates.parquet"])
+def test_an_export_replaces_no_file_that_no_export_has_written(tmp_path: Path, name: str) -> None:
+    history = full_history(tmp_path / "a.sqlite")
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ms.errors.InvalidInputError, match="Give another folder"):
+        history.export(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    assert history.export(history.export(tmp_path)) == tmp_path
+
+
 def test_an_exported_file_that_is_damaged_or_forged_is_refused(tmp_path: Path) -> None:
     import pandas as pd
 

@@ -68,6 +68,7 @@ def lower(bound: int) -> None:
         (lambda: os.environ.update(HOME="/nowhere"), lambda: os.environ.get("HOME")),
         (lambda: warnings.simplefilter("error"), lambda: list(warnings.filters)),
         (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
+        (lambda: threading.stack_size(32768), threading.stack_size),
         (lambda: setattr(sys, "excepthook", None), lambda: sys.excepthook),
         (sys.path.clear, lambda: list(sys.path)),
         (lambda: signal.signal(signal.SIGINT, lambda *_: None), lambda: signal.getsignal(signal.SIGINT)),

@@ -90,6 +90,15 @@ def test_an_unreadable_input_is_named_and_costs_no_other() -> None:
     assert "--max-pixels" in str(row.predict("large.png", max_pixels=100)[0].reason)
 
 
+def test_numbers_that_are_not_finite_are_no_prediction() -> None:
+    model = tuned_row("embedded:resnet.letters")[0].load()
+    with torch.no_grad():
+        next(model.module.parameters()).fill_(float("nan"))
+    found = model.predict(halves(3)[0])
+    assert [(each.label, each.probability) for each in found] == [(None, None)] * 3
+    assert "weights may be damaged" in str(found.unreadable[2].reason)
+
+
 def test_images_are_read_as_those_of_the_dataset_were() -> None:
     images, sides = halves()
     Path("data").mkdir()
