@@ -185,6 +185,8 @@ class InputCache:
 
     def _lazy(self, probe: Probe | Wholes, preprocessing: Preprocessing) -> LazyInputs:
         """The same for candidates in a row with the same preprocessing, so that the first row is prepared once."""
+        if self.folder is None:
+            return LazyInputs(probe, preprocessing)
         name = _name(probe, preprocessing)
         if self._last is None or self._last[0] != name:
             self._last = name, LazyInputs(probe, preprocessing)
