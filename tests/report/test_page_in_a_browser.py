@@ -13,8 +13,8 @@ import pytest
 from tests.report.material import EVIL, EVIL_NAME, evil_board, long_board
 
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,900"
+    "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync --window-size=1280,900"
 )
 PHONE = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
 
