@@ -214,17 +214,20 @@ class ProcessState:
 
 
 @contextlib.contextmanager
-def unchanged(*, imports: bool = False) -> Iterator[None]:
+def unchanged(*, imports: bool = False, alone: bool = True) -> Iterator[None]:
     """What code of others changes in this context is put back at its end; see `ProcessState`.
 
-    No other thread can be in such a context at the same time.
+    Args:
+        imports: whether libraries may be imported meanwhile.
+        alone: no other thread can be in such a context at the same time; False for what takes long.
     """
-    with INTERPRETER_LOCK:
+    with INTERPRETER_LOCK if alone else contextlib.nullcontext():
         before = ProcessState.now(imports=imports)
         try:
             yield
         finally:
-            before.restore()
+            with INTERPRETER_LOCK:
+                before.restore()
 
 
 class _Setting(NamedTuple):

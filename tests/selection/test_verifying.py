@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torchvision import transforms
 
 import modelselect as ms
 from tests.selection.budgeted import tune
@@ -27,6 +29,33 @@ def test_the_top_k_are_fine_tuned_and_lead_in_the_order_of_their_accuracy(datase
     ranks = [row.rank for row in board.rows]
     assert ranks == sorted(ranks)  # type: ignore[type-var]
     assert board.provenance["dataset"]["training_rows"] == 48
+
+
+class Careless(torch.nn.Module):
+    """In training, it changes settings of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 8, 3, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            torch.set_default_dtype(torch.float64)
+            torch.backends.mkldnn.enabled = False
+        return self.convolution(images).mean((2, 3))
+
+
+def test_what_a_candidate_changes_while_it_is_trained_is_put_back(dataset: Path, tmp_path: Path) -> None:
+    prepared = transforms.Compose([transforms.Resize(32), transforms.ToTensor()])
+    pool = [(Careless(), prepared), "embedded:plain.letters"]
+    board = ms.select(dataset, pool, estimators="logme", top_k=2, tune=2, fine_tuning=QUICK, progress=False)
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.backends.mkldnn.enabled
+    alone = ms.select(
+        dataset, pool[1], estimators="logme", top_k=1, fine_tuning=QUICK, progress=False, cache_dir=tmp_path
+    )
+    (known,) = (row for row in board.rows if row.candidate.name == "plain.letters")
+    assert known.verified_accuracy == alone.best.verified_accuracy
 
 
 @pytest.mark.parametrize(("confidence", "tuned"), [(0.7, 0), (0.9, 2)])
