@@ -185,6 +185,33 @@ def remove_what_is_no_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A new folder next to `path`, on the same disk, which is removed at the end.
+
+    What killed processes left of earlier attempts is removed.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    folder = _partial_of(path)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _partial_of(path: Path) -> Path:
+    """A new name next to `path`, after those of killed processes have been removed."""
+    start, end = f".{path.name[:100]}.", ".partial"
+    for left in path.parent.glob(f"{glob.escape(start)}*{end}"):
+        if is_abandoned(left, left.name.removeprefix(start).removesuffix(end)):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    return path.parent / f"{start}{owned_name()}{end}"
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; the file replaces `path` atomically when the block ends.
 
@@ -194,16 +221,11 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written.
     """
-    target = path.resolve() if path.is_symlink() else path
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if target.exists() and not target.is_file():
         yield target
         return
-    start, end = f".{target.name[:100]}.", ".partial"
-    for left in target.parent.glob(f"{glob.escape(start)}*{end}"):
-        if is_abandoned(left, left.name.removeprefix(start).removesuffix(end)):
-            with contextlib.suppress(OSError):
-                left.unlink()
-    partial = target.with_name(f"{start}{owned_name()}{end}")
+    partial = _partial_of(target)
     try:
         yield partial
         with partial.open("rb+") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from modelselect.candidates.zoo import OWN_MODULES
 from modelselect.errors import InvalidInputError, ModelSelectError
 from modelselect.host.host import get_host
 from modelselect.hub import SIGNATURE
+from modelselect.store.files import folder_beside
 from modelselect.utils.target_kinds import RELEVANCE, ROW
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
 from modelselect.verification.signature import FILES, files_of
@@ -41,8 +41,8 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
     check_new(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-            folder = Path(scratch) / path.name
+        with folder_beside(path) as scratch:
+            folder = scratch / path.name
             folder.mkdir()
             written, signature = False, tuned.signature_for(candidate)
             if candidate.zoo != OWN_MODULES:
