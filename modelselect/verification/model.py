@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -98,8 +99,8 @@ class Model(Backbone):
                 f"{self.candidate} is not fine-tuned on a dataset of yours, so it has no classes to predict. Fine-tune "
                 "the winner with select(..., top_k=1) (--save FOLDER), and use board.best.predict()"
             )
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size is {batch_size}; expected 1 or more inputs")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+            raise InvalidInputError(f"batch_size is {batch_size!r}; expected a whole number of 1 or more inputs")
         signature, device = self.signature, choose_device(device)
         reading = signature.reading
         reading = replace(reading, max_pixels=Reading().max_pixels if max_pixels is None else max_pixels)

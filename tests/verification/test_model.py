@@ -90,6 +90,12 @@ def test_an_unreadable_input_is_named_and_costs_no_other() -> None:
     assert "--max-pixels" in str(row.predict("large.png", max_pixels=100)[0].reason)
 
 
+@pytest.mark.parametrize("size", [0, 2.0, True, None])
+def test_a_batch_size_is_a_whole_number(size: Any) -> None:
+    with pytest.raises(InvalidInputError, match="expected a whole number"):
+        tuned_row("embedded:resnet.letters")[0].predict(halves(3)[0], batch_size=size)
+
+
 def test_numbers_that_are_not_finite_are_no_prediction() -> None:
     model = tuned_row("embedded:resnet.letters")[0].load()
     with torch.no_grad():
