@@ -351,6 +351,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise HistoryError(f"the transfer history {path} cannot be used: {advice} {elsewhere}.") from error
     except sqlite3.DatabaseError as error:
         raise HistoryError(_damaged(path, str(error))) from error
+    except UnicodeDecodeError as error:  # of a message that quotes what the file holds
+        raise HistoryError(_damaged(path, "its schema holds text that is not UTF-8")) from error
     except OSError as error:
         raise HistoryError(
             f"the transfer history {path} cannot be used: {error.strerror or error}. Fix the cause, {elsewhere}."

@@ -139,3 +139,16 @@ def test_whatever_is_read_as_damaged_is_not_taken_from_others_either(tmp_path: P
         assert len(History(tmp_path / "history.sqlite").results()) == 5
     rows = History(tmp_path / "history.sqlite").rows("results")
     assert admitted({"results": rows})[1] == {"a name or a time is no text": 1}
+
+
+def test_a_schema_that_is_no_text_is_told_as_damage(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "damaged.sqlite"
+    for before, damaged in (
+        (b"resultsresults", b"r\xecsultsr\xecsults"),
+        (b"CREATE TABLE results", b"CREATE TABLf r\xecsults"),
+    ):
+        assert before in whole
+        whole = whole.replace(before, damaged, 1)
+    path.write_bytes(whole)
+    with pytest.raises(HistoryError, match="its schema holds text that is not UTF-8"):
+        History(path).results()
