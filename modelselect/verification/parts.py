@@ -237,7 +237,7 @@ def _tags(
             blank = np.empty((len(part), max(map(len, part))))
             for words, tags, each in zip(part, task.decoded(logits, blank), logits, strict=True):
                 found.append(tags[: len(words)])
-                _check_finite(backbone, each[: len(words)][found[-1] >= 0])
+                _check_finite(backbone, each[: len(words)])
         return found
 
     for place, tags in enumerate(within_memory(attempt, batch_size, device)[0] if sentences else []):
