@@ -131,6 +131,10 @@ class Evidence:
         """
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise EvidenceError(f"seed is {seed!r}; expected an integer of 0 or more")
+        if not (device is None or isinstance(device, str)):
+            raise EvidenceError(
+                f"device is of the type {type(device).__name__}; expected a text such as 'cuda', or None"
+            )
         matrices = {
             "features": features,
             "source_probabilities": source_probabilities,

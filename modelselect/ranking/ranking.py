@@ -230,7 +230,12 @@ class Ranking:
         """How well `score` and each estimator agree with known results (by candidate id, higher is better).
 
         Candidates without a known result, and estimators with fewer than two scores, are left out.
+
+        Raises:
+            InvalidInputError: `truth` is no mapping.
         """
+        if not isinstance(truth, Mapping):
+            raise InvalidInputError(f"truth is of the type {type(truth).__name__}; expected results by candidate id")
         known = [row for row in self.rows if row.candidate.id in truth]
         columns = {"score": {row.candidate.id: row.score for row in known}}
         columns |= {name: {row.candidate.id: row.scores.get(name) for row in known} for name in self.estimators}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import modelselect as ms
-from modelselect.errors import InvalidInputError
+from modelselect.errors import EvidenceError, InvalidInputError
 from modelselect.evaluation.settings import Settings
 from modelselect.history import Result
 
@@ -93,6 +93,14 @@ def test_a_history_refuses_or_rejects_what_has_no_name(value: Any, tmp_path: pat
 def test_a_model_has_a_name_or_a_folder(value: Any) -> None:
     with pytest.raises(InvalidInputError, match="expected its folder, or a candidate"):
         ms.load(value)
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_a_device_is_a_text_and_a_truth_is_a_mapping(value: Any) -> None:
+    with pytest.raises(EvidenceError, match="device is of the type"):
+        ms.Evidence.of(features=np.eye(3), labels=[0, 1, 1], device=value)
+    with pytest.raises(InvalidInputError, match="truth is of the type"):
+        ms.Leaderboard(()).agreement(value)
 
 
 SCORES, TRUTH = {"mine": {"d": {"a": 1.0, "b": 2.0}}}, {"d": {"a": 0.1, "b": 0.2}}

@@ -339,6 +339,11 @@ def test_the_winner_is_saved_and_predicts_tags(here: Path, capsys: pytest.Captur
     assert beyond[0].label[-1] is None
     with pytest.raises(InvalidInputError, match="input 0 is 5; expected a text with words"):
         loaded.predict([5])
+    damaged = ms.load(here / "winner")
+    with torch.no_grad():
+        next(damaged.module.parameters()).fill_(float("nan"))
+    with pytest.raises(CandidateError, match="not finite; its weights may be damaged"):
+        damaged.predict(given)
     with pytest.raises(CandidateError, match="was fine-tuned for words already"):
         ms.features(sentences(12), "dir:winner", progress=False)
 
