@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import queue
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
 from modelselect.utils.text import printable
+from modelselect.utils.threads import in_thread
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -289,22 +289,11 @@ def _answer(ask: Callable[[], T]) -> T:
     Raises:
         TimeoutError: there is no answer in time.
     """
-    answers: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
-
-    def run() -> None:
-        try:
-            answers.put((ask(), None))
-        except BaseException as error:
-            answers.put((None, error))
-
-    threading.Thread(target=run, name="hub-answer", daemon=True).start()
-    try:
-        answer, error = answers.get(timeout=ANSWER_SECONDS)
-    except queue.Empty:
-        raise TimeoutError(f"there is no answer after {ANSWER_SECONDS:.0f} s") from None
-    if error is not None:
-        raise error
-    return answer  # type: ignore[return-value]
+    answer = in_thread(ask, "hub-answer")
+    wait([answer], ANSWER_SECONDS)
+    if not answer.done():
+        raise TimeoutError(f"there is no answer after {ANSWER_SECONDS:.0f} s")
+    return answer.result()
 
 
 def _advice(error: Exception) -> str:

@@ -14,11 +14,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
 from modelselect.hub import LARGEST_DESCRIPTION
+from modelselect.utils.threads import in_thread
 from modelselect_plugins.zoos._bounds import DESCRIPTIONS
 from modelselect_plugins.zoos._hub.query import Query
 from modelselect_plugins.zoos._support import one_line
@@ -427,29 +429,15 @@ def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:
                 found.add((path.name, path.stat().st_mtime))
         return found
 
-    ended: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
-
-    def run() -> None:
-        try:
-            ended.put((fetch(), None))
-        except BaseException as error:
-            ended.put((None, error))
-
     left_over = begun()
-    threading.Thread(target=run, name="hub-download", daemon=True).start()
+    got = in_thread(fetch, "hub-download")
     until: float | None = time.monotonic() + STALL_SECONDS
-    while True:
-        try:
-            got, error = ended.get(timeout=None if until is None else min(1.0, STALL_SECONDS))
-        except queue.Empty:
-            if not begun() <= left_over:
-                until = None  # from here on, the client notices silence itself
-            elif until is not None and time.monotonic() > until:
-                raise TimeoutError(f"the Hub has not begun to send {file} for {STALL_SECONDS:.0f} s") from None
-            continue
-        if error is not None:
-            raise error
-        return got  # type: ignore[return-value]
+    while not wait([got], None if until is None else min(1.0, STALL_SECONDS)).done:
+        if not begun() <= left_over:
+            until = None  # from here on, the client notices silence itself
+        elif until is not None and time.monotonic() > until:
+            raise TimeoutError(f"the Hub has not begun to send {file} for {STALL_SECONDS:.0f} s")
+    return got.result()
 
 
 _END = object()
