@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelselect.candidates.backbone import Backbone
-from modelselect.candidates.candidate import Candidate, download_bytes_of
+from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.text_classifier import TextClassifier
-from modelselect.errors import contained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-
-T = TypeVar("T")
 
 OWN_MODULES = "module"
 """The zoo of the caller's own torch modules. Its candidates' names mean nothing in another run."""
@@ -179,31 +176,3 @@ class Zoo(abc.ABC):
     def availability(self) -> str | None:
         """None if the zoo can be used here, else one line: what is missing, and the command that installs it."""
         return None
-
-
-def asked(call: Callable[[], Any], expected: type[T], otherwise: T) -> T:
-    """The answer of a zoo of a plugin; `otherwise` where the zoo raises anything, or answers with another type.
-
-    For questions without which a run goes on. Loading the candidate says what is wrong with the zoo.
-
-    >>> asked(lambda: 1 / 0, bool, False), asked(lambda: "yes", bool, False), asked(lambda: True, bool, False)
-    (False, False, True)
-    """
-    try:
-        with contained():
-            answer = call()
-            return answer if isinstance(answer, expected) else otherwise
-    except Exception:  # a plugin may raise anything
-        return otherwise
-
-
-def bytes_to_download(zoo: Zoo, candidate: Candidate) -> int | None:
-    """Bytes that loading the candidate would download now; None if unknown.
-
-    Where the zoo does not know the size of the files, that is the size of the weights in float32.
-    """
-    if asked(lambda: zoo.is_here(candidate), bool, False):
-        return 0
-    parameters = candidate.metadata.get("parameters")
-    known = download_bytes_of(candidate)
-    return BYTES_PER_PARAMETER * parameters if known is None and isinstance(parameters, int) else known

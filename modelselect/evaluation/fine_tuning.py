@@ -20,7 +20,6 @@ from modelselect.host.host import get_host
 from modelselect.store.store import Store
 from modelselect.tasks.metrics import ACCURACY, Metric
 from modelselect.utils.measures import Measure
-from modelselect.utils.process_state import unchanged
 from modelselect.utils.stages import Step
 from modelselect.utils.versions import DISTRIBUTION, numeric_versions
 from modelselect.verification.fine_tuned import KIND
@@ -84,21 +83,20 @@ class VerificationTask:
                     drop(store, checkpoint)  # an empty folder is left if the process was killed while it dropped them
                 known = _verified(entry.metadata)
                 return VerificationResult(known, checkpoint if kept else None, True, _metric(context).shown)
-            with unchanged(imports=True, alone=False):
-                verified = verify(
-                    loader.backbone,
-                    training,
-                    holdout,
-                    self.settings,
-                    method=self.method,
-                    seed=context.seed,
-                    device=context.compute.device,
-                    spool=context.spool,
-                    folder=store.scratch(key),
-                    keep=lambda weights, known: waiting.put(checkpoint, weights, known, sync=True),
-                    progress=reporting(context, candidate),
-                    task=context.task,
-                )
+            verified = verify(
+                loader.backbone,
+                training,
+                holdout,
+                self.settings,
+                method=self.method,
+                seed=context.seed,
+                device=context.compute.device,
+                spool=context.spool,
+                folder=store.scratch(key),
+                keep=lambda weights, known: waiting.put(checkpoint, weights, known, sync=True),
+                progress=reporting(context, candidate),
+                task=context.task,
+            )
             store.put(key, {}, asdict(verified), sync=True)
             store.clear_scratch(key)
         return VerificationResult(verified, checkpoint, False, _metric(context).shown)
@@ -207,18 +205,17 @@ class TuningTask:
         with store.lock(verification):  # its scratch folder holds the checkpoint
             if (entry := store.get(key)) is not None:
                 return TuningResult(Brief(**entry.metadata), True, _measure(context))
-            with unchanged(imports=True, alone=False):
-                brief = tune_briefly(
-                    loader.backbone,
-                    context.probe.training,
-                    whole.settings,
-                    method=whole.method,
-                    seed=context.seed,
-                    device=context.compute.device,
-                    spool=context.spool,
-                    folder=None if store.contains(verification) else store.scratch(verification),
-                    task=context.task,
-                )
+            brief = tune_briefly(
+                loader.backbone,
+                context.probe.training,
+                whole.settings,
+                method=whole.method,
+                seed=context.seed,
+                device=context.compute.device,
+                spool=context.spool,
+                folder=None if store.contains(verification) else store.scratch(verification),
+                task=context.task,
+            )
             store.put(key, {}, asdict(brief), sync=True)
         return TuningResult(brief, False, _measure(context))
 
@@ -240,17 +237,16 @@ class TimingTask:
 
     def __call__(self, candidate: Candidate) -> float:
         context = self.verification.context
-        with unchanged(imports=True, alone=False):
-            return training_seconds(
-                Loader(context, candidate).backbone,
-                context.probe.training,
-                self.verification.settings,
-                method=self.verification.method,
-                seed=context.seed,
-                device=context.compute.device,
-                spool=context.spool,
-                task=context.task,
-            )
+        return training_seconds(
+            Loader(context, candidate).backbone,
+            context.probe.training,
+            self.verification.settings,
+            method=self.verification.method,
+            seed=context.seed,
+            device=context.compute.device,
+            spool=context.spool,
+            task=context.task,
+        )
 
 
 def reporting(context: EvaluationContext, candidate: Candidate) -> EpochProgress | None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.metadata import with_sound_metadata
-from modelselect.candidates.zoo import Zoo, asked
+from modelselect.candidates.zoo import Zoo
 from modelselect.errors import ExpressionError, Failure, InvalidInputError, ModelSelectError, SearchError
 from modelselect.evaluation.own_modules import ModuleZoo, as_named_modules
 from modelselect.evaluation.results import ScoringResult
 from modelselect.host.defaults import FOLDER_ZOO
 from modelselect.host.host import get_host
 from modelselect.host.lookup import POOL_VARIABLE, default_candidates, expressions_in, search
+from modelselect.host.questions import asked, is_here
 from modelselect.probe.probe import Probe
 from modelselect.utils.text import listed
 
@@ -81,28 +83,24 @@ def _usable(text: str, probe: Probe, reach: dict[str, bool], left_out: dict[str,
     zoo = get_host().zoo(expression.zoo)
     one = Candidate(zoo.name, expression.pattern)
     is_one = not any(character in expression.pattern for character in "*?[")
-    if is_one and zoo.downloads and not _is_here(zoo, one) and not _reached(zoo, reach):
+    if is_one and zoo.downloads and not is_here(zoo, one) and not _reached(zoo, reach):
         left_out.setdefault(_out_of_reach(zoo), []).append(text)
         return []
     usable = []
     for candidate in (_as_it_reads(each, probe) for each in search(text)):
         if candidate.metadata.get("modality", probe.modality) != probe.modality:
             left_out.setdefault(f"does not take {probe.modality} rows", []).append(candidate.unversioned_id)
-        elif zoo.downloads and not _is_here(zoo, candidate) and not _reached(zoo, reach):
+        elif zoo.downloads and not is_here(zoo, candidate) and not _reached(zoo, reach):
             left_out.setdefault(_out_of_reach(zoo), []).append(candidate.unversioned_id)
         else:
             usable.append(candidate)
     return usable
 
 
-def _is_here(zoo: Zoo, candidate: Candidate) -> bool:
-    return asked(lambda: zoo.is_here(candidate), bool, False)  # a pattern need not be the name of a candidate
-
-
 def _reached(zoo: Zoo, reach: dict[str, bool]) -> bool:
     """Whether the zoo can download now; asked once, and noted."""
     if zoo.name not in reach:
-        reach[zoo.name] = asked(zoo.is_reachable, bool, False)
+        reach[zoo.name] = asked(zoo, zoo.is_reachable, bool, False)
     return reach[zoo.name]
 
 
@@ -175,16 +173,16 @@ def _for_task(text: str, probe: Probe, task: str) -> str:
     if zoo is None:
         return text
     whole = expression.pattern
-    return f"{expression.zoo}:{asked(lambda: zoo.for_task(whole, task, probe.modality), str, whole)}"
+    return f"{expression.zoo}:{asked(zoo, lambda: zoo.for_task(whole, task, probe.modality), str, whole)}"
 
 
 def _as_it_reads(candidate: Candidate, probe: Probe) -> Candidate:
     """The candidate, or that part of a model of images and texts that reads the probe's rows."""
     zoo = get_host().registered("zoos", candidate.zoo).get(candidate.zoo)
-    return (
-        candidate
-        if zoo is None
-        else with_sound_metadata(asked(lambda: zoo.for_modality(candidate, probe.modality), Candidate, candidate))
+    if zoo is None:
+        return candidate
+    return with_sound_metadata(
+        asked(zoo, lambda: zoo.for_modality(copy(candidate), probe.modality), Candidate, candidate)
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.expression import BEST, LAYERS, Expression
 from modelselect.candidates.limits import Limits
-from modelselect.candidates.zoo import bytes_to_download
 from modelselect.errors import Failure, InvalidInputError, UnknownNameError
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.context import EvaluationContext
@@ -34,6 +33,7 @@ from modelselect.host.lookup import (
     task_of,
     usual_task,
 )
+from modelselect.host.questions import bytes_to_download
 from modelselect.probe.probe import DEFAULT_HOLDOUT, Probe
 from modelselect.store.store import Store
 from modelselect.tasks.task import Task

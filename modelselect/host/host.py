@@ -192,9 +192,9 @@ class Host:
 
     def _register(self, record: Plugin, plugin: object) -> None:
         known = self._manager.is_registered(plugin)
-        seconds = _seconds_for(record)
+        seconds = seconds_for(record)
         try:
-            with _asking(seconds):
+            with asking(record, seconds):
                 record.contract = _contract_of(plugin)
                 self._manager.register(plugin, name=f"{record.distribution}/{record.name}")
                 self._manager.check_pending()
@@ -220,7 +220,7 @@ class Host:
             if record.implementation is None or record.distribution == DISTRIBUTION:
                 continue
             try:
-                with _asking(EVENT_SECONDS):
+                with asking(record, EVENT_SECONDS):
                     if hasattr(record.implementation, hook):
                         self._call(record, hook, **copy.deepcopy(arguments))
             except PluginTimeoutError as error:
@@ -274,10 +274,10 @@ class Host:
             self.registered(kind)
 
     def _load(self, record: Plugin, point: EntryPoint) -> None:
-        seconds = _seconds_for(record)
+        seconds = seconds_for(record)
         begun = time.perf_counter()
         try:
-            with _asking(seconds):
+            with asking(record, seconds):
                 plugin = point.load()
         except Exception as error:
             record.faults.append(f"cannot be imported from {point.value!r}: {_reason(record, error)}")
@@ -288,7 +288,7 @@ class Host:
     def _collect(self, record: Plugin, kind: str, seconds: float) -> None:
         hook = f"modelselect_register_{kind}"
         try:
-            with _asking(seconds):
+            with asking(record, seconds):
                 answers = self._call(record, hook)
                 brought = [item for answer in answers for item in _named(answer, kind)]
         except PluginTimeoutError as error:
@@ -300,7 +300,7 @@ class Host:
             return
         for name, item in brought:
             try:
-                with _asking(seconds):
+                with asking(record, seconds):
                     self._add(record, kind, name, item)
             except Exception as error:
                 if isinstance(error, PluginError) and not isinstance(error, PluginTimeoutError):
@@ -346,17 +346,19 @@ def get_host() -> Host:
 
 
 @contextlib.contextmanager
-def _asking(seconds: float) -> Iterator[None]:
-    """Code of a plugin has this time, ends nothing but itself, and moves no setting of the process.
+def asking(plugin: Plugin, seconds: float) -> Iterator[None]:
+    """Code of the plugin has this time, ends nothing but itself, and moves no setting of the process.
 
     Args:
-        seconds: the bound; 0 for what modelselect itself brings, which is not looked after.
+        plugin: whose code it is. What modelselect itself brings moves nothing, so nothing is put back.
+        seconds: the bound; 0 for none.
     """
-    with unchanged(imports=True) if seconds else contextlib.nullcontext(), within(seconds), contained():
+    is_shipped = plugin.distribution == DISTRIBUTION
+    with contextlib.nullcontext() if is_shipped else unchanged(imports=True), within(seconds), contained():
         yield
 
 
-def _seconds_for(record: Plugin) -> float:
+def seconds_for(record: Plugin) -> float:
     """The bound for the code of a plugin; 0, which is none, for what modelselect itself brings."""
     return 0.0 if record.distribution == DISTRIBUTION else load_seconds()
 

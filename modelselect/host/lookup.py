@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from modelselect.candidates.candidate import Candidate, Candidates
 from modelselect.candidates.expression import Expression
 from modelselect.candidates.metadata import with_sound_metadata
 from modelselect.candidates.pools import POOL, Pool
-from modelselect.candidates.zoo import Zoo, asked
+from modelselect.candidates.zoo import Zoo
 from modelselect.errors import (
     DatasetError,
     ExpressionError,
@@ -32,6 +33,7 @@ from modelselect.estimators.unusable import usable
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS, FOLDER_ZOO, HUB_ZOO
 from modelselect.host.host import Host, get_host
 from modelselect.host.patience import SEARCH_VARIABLE, PluginTimeoutError, search_seconds, within
+from modelselect.host.questions import asked
 from modelselect.probe.probe import Probe
 from modelselect.protocols.protocol import TruthTable
 from modelselect.ranking.report_section import ReportSection
@@ -205,7 +207,7 @@ def zoo_version(candidate: Candidate) -> str:
     """
     host = get_host()
     zoo = host.zoo(candidate.zoo)
-    name = asked(lambda: zoo.behind(candidate).name, str, zoo.name)
+    name = asked(zoo, lambda: zoo.behind(copy(candidate)).name, str, zoo.name)
     return host.owner("zoos", name if name in host.registered("zoos", name) else zoo.name).version
 
 
@@ -295,10 +297,14 @@ def _is_whole(part: str) -> bool:
     return "," not in part or _folder(part) or "?" in part or (zoo is not None and not _plain_names(zoo[0][:-1]))
 
 
-def _plain_names(zoo: str) -> Mapping[str, str]:
+def _plain_names(name: str) -> Mapping[str, str]:
     """The plain names of a zoo; none if it is not registered, or if its library is missing."""
     nothing: dict[str, str] = {}
-    known = asked(lambda: dict(get_host().zoo(zoo).plain_names()), dict, nothing)
+    try:
+        zoo = get_host().zoo(name)
+    except UnknownNameError:
+        return nothing
+    known = asked(zoo, lambda: dict(zoo.plain_names()), dict, nothing)
     return known if all(isinstance(part, str) for pair in known.items() for part in pair) else nothing
 
 

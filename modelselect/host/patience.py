@@ -12,7 +12,7 @@ from typing import Any
 from modelselect.errors import InvalidInputError, PluginError
 
 SECONDS_VARIABLE = "MODELSELECT_PLUGIN_SECONDS"
-"""Seconds for the import of a plugin and for each hook that registers something. 0: no bound."""
+"""Seconds for the import of a plugin, each hook that registers something, and each question to a zoo. 0: no bound."""
 
 LOAD_SECONDS = 20.0
 """The bound where the variable is not set."""
@@ -45,7 +45,7 @@ class _Interrupted(BaseException):
 
 
 def load_seconds() -> float:
-    """The bound for an import or a registration.
+    """The bound for an import, a registration or a question.
 
     Raises:
         InvalidInputError: the variable holds no number.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.zoo import bytes_to_download
 from modelselect.errors import ModelSelectError
 from modelselect.history.proxy import named_proxy
 from modelselect.host.host import get_host
 from modelselect.host.lookup import pools, search
+from modelselect.host.questions import bytes_to_download
 from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.protocols.protocol import Experiment, Method, Protocol
 from modelselect.utils.text import in_bytes, listed

@@ -19,6 +19,7 @@ from modelselect.errors import CandidateError, InvalidInputError, ModelSelectErr
 from modelselect.extraction.inputs import InputCache
 from modelselect.probe.probe import Probe
 from modelselect.tasks.task import Task
+from modelselect.utils.process_state import unchanged
 from modelselect.utils.target_kinds import CLASSES, RELEVANCE
 from modelselect.verification.assignment import Assignment
 from modelselect.verification.checkpoint import Checkpoint
@@ -43,6 +44,7 @@ Keep = Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]
 """Called with the fine-tuned weights by name, and with their metadata as plain data."""
 
 
+@unchanged(imports=True, alone=False)
 def verify(  # noqa: PLR0913 (the public way to fine-tune)
     backbone: Backbone,
     training: Probe,
@@ -140,6 +142,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     return verified
 
 
+@unchanged(imports=True, alone=False)
 def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
     backbone: Backbone,
     training: Probe,
@@ -202,6 +205,7 @@ def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
     )
 
 
+@unchanged(imports=True, alone=False)
 def training_seconds(
     backbone: Backbone,
     training: Probe,
