@@ -54,14 +54,13 @@ class EvidenceError(InvalidInputError):
 class UnknownNameError(InvalidInputError, LookupError):
     """No plugin registered a zoo, estimator, extractor or executor of this name."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(
-            f"unknown {kind} {name!r}.{did_you_mean(name, self.known)} Known: {', '.join(self.known) or 'none'}."
-        )
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name, self.known, self.hint = kind, name, sorted(known), hint
+        near, all_known = did_you_mean(name, self.known), ", ".join(self.known) or "none"
+        super().__init__(f"unknown {kind} {name!r}.{near} Known: {all_known}.{hint and f' {hint}'}")
 
-    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
-        return type(self), (self.kind, self.name, self.known)
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str], str]]:
+        return type(self), (self.kind, self.name, self.known, self.hint)
 
 
 class PluginError(ModelSelectError):

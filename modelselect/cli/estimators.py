@@ -33,13 +33,9 @@ def estimators(
     as_json: JsonFlag = False,
 ) -> None:
     """List estimators, or show one in detail."""
-    from modelselect.errors import UnknownNameError
-
     host = loaded_host()
-    known = dict(sorted(host.estimators.items()))
-    if name is not None and name not in known:
-        raise UnknownNameError("estimator", name, known)
-    listed = [_described(host, e) for e in known.values() if name in (None, e.name)]
+    known = dict(sorted(host.estimators.items())) if name is None else {name: host.estimator(name)}
+    listed = [_described(host, e) for e in known.values()]
     if as_json:
         print_json(listed)
     elif name is not None:

@@ -234,35 +234,42 @@ class Host:
     def zoo(self, name: str) -> Zoo:
         zoos: dict[str, Zoo] = self.registered("zoos", name)
         by_alias = {alias: zoo for zoo in zoos.values() for alias in (zoo.name, *zoo.aliases)}
-        return _look_up("zoo", name, by_alias)
+        return self._look_up("zoo", name, by_alias)
 
     def extractor(self, name: str) -> Extractor:
         extractors: dict[str, Extractor] = self.registered("extractors", name)
-        return _look_up(singular("extractors"), name, extractors)
+        return self._look_up(singular("extractors"), name, extractors)
 
     def estimator(self, name: str) -> Estimator:
         estimators: dict[str, Estimator] = self.registered("estimators", name)
-        return _look_up(singular("estimators"), name, estimators)
+        return self._look_up(singular("estimators"), name, estimators)
 
     def executor(self, name: str) -> Executor:
         executors: dict[str, Executor] = self.registered("executors", name)
-        return _look_up(singular("executors"), name, executors)
+        return self._look_up(singular("executors"), name, executors)
 
     def encoder(self, name: str) -> Encoder:
         architecture_encoders: dict[str, Encoder] = self.registered("architecture_encoders", name)
-        return _look_up(singular("architecture_encoders"), name, architecture_encoders)
+        return self._look_up(singular("architecture_encoders"), name, architecture_encoders)
 
     def pool(self, name: str) -> Pool:
         pools: dict[str, Pool] = self.registered("pools", name)
-        return _look_up(singular("pools"), name, pools)
+        return self._look_up(singular("pools"), name, pools)
 
     def protocol(self, name: str) -> Protocol:
         protocols: dict[str, Protocol] = self.registered("protocols", name)
-        return _look_up(singular("protocols"), name, protocols)
+        return self._look_up(singular("protocols"), name, protocols)
 
     def task(self, name: str) -> Task:
         tasks: dict[str, Task] = self.registered("tasks", name)
-        return _look_up(singular("tasks"), name, tasks)
+        return self._look_up(singular("tasks"), name, tasks)
+
+    def _look_up(self, kind: str, name: str, registered: Mapping[str, T]) -> T:
+        if name not in registered:
+            faulty = [f"{plugin.owner}: {plugin.faults[0]}" for plugin in self.found if plugin.faults]
+            hint = f"Perhaps a plugin with a fault brings it; {'; '.join(faulty[:3])}" if faulty else ""
+            raise UnknownNameError(kind, name, registered, hint)
+        return registered[name]
 
     def owner(self, kind: str, name: str) -> Plugin:
         """The plugin that registered `name`."""
@@ -398,9 +405,3 @@ def _named(answer: Any, kind: str) -> Iterable[tuple[object, Any]]:
     if len(items) > MOST_BROUGHT:
         raise PluginError(f"it brings more than {MOST_BROUGHT:,} {kind}; bring fewer")
     return [(getattr(item, "name", None), item) for item in items]
-
-
-def _look_up(kind: str, name: str, registered: Mapping[str, T]) -> T:
-    if name not in registered:
-        raise UnknownNameError(kind, name, registered)
-    return registered[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import re
 import signal
@@ -699,6 +700,22 @@ def test_the_plugins_command_shows_health_version_time_and_contract(site: Path) 
 def test_an_unknown_name_is_answered_with_what_was_meant() -> None:
     with pytest.raises(ms.errors.UnknownNameError, match="Did you mean 'logme'"):
         Host.load().estimator("logmee")
+
+
+def test_an_unknown_name_comes_with_the_fault_of_the_plugin_that_may_bring_it() -> None:
+    class Broken:
+        @ms.hookimpl
+        def modelselect_register_estimators(self) -> list[ms.Estimator]:
+            raise ImportError("no module 'cupy'")
+
+    host = Host.load()
+    host.register(Broken(), "mine", "my-package", "1.0")
+    said = (
+        r"Perhaps a plugin with a fault brings it; plugin 'mine' \(my-package 1\.0\): .* raised ImportError: no module"
+    )
+    with pytest.raises(ms.errors.UnknownNameError, match=said) as raised:
+        host.estimator("mine")
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 def test_a_hook_that_is_marked_as_old_works_and_warns_with_the_line_of_the_plugin(
