@@ -58,7 +58,8 @@ _UMASK = re.compile(rb"^Umask:\s+([0-7]+)$", re.MULTILINE)
 INTERPRETER_LOCK = threading.RLock()
 """Guards what all threads of this process share, while the next candidate is loaded before its turn. Model libraries
 patch initialisers and the default dtype when they build a module. Catching an estimator's warnings changes the filters
-of all threads. Nothing else may run while a candidate is timed. A forward pass needs no lock, so loading overlaps with
+of all threads. Fine-tuning draws from torch's random numbers, which all threads share. Nothing else may run while a
+candidate is timed. A forward pass needs no lock, so loading overlaps with
 it."""
 
 
@@ -214,20 +215,21 @@ class ProcessState:
 
 
 @contextlib.contextmanager
-def unchanged(*, imports: bool = False, alone: bool = True) -> Iterator[None]:
+def unchanged(*, imports: bool = False) -> Iterator[None]:
     """What code of others changes in this context is put back at its end; see `ProcessState`.
+
+    No other thread can be in such a context at the same time: it would see what is changed, and draw from the same
+    random numbers.
 
     Args:
         imports: whether libraries may be imported meanwhile.
-        alone: no other thread can be in such a context at the same time; False for what takes long.
     """
-    with INTERPRETER_LOCK if alone else contextlib.nullcontext():
+    with INTERPRETER_LOCK:
         before = ProcessState.now(imports=imports)
         try:
             yield
         finally:
-            with INTERPRETER_LOCK:
-                before.restore()
+            before.restore()
 
 
 class _Setting(NamedTuple):

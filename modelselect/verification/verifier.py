@@ -44,7 +44,7 @@ Keep = Callable[[Mapping[str, NDArray[Any]], Mapping[str, Any]], None]
 """Called with the fine-tuned weights by name, and with their metadata as plain data."""
 
 
-@unchanged(imports=True, alone=False)
+@unchanged(imports=True)
 def verify(  # noqa: PLR0913 (the public way to fine-tune)
     backbone: Backbone,
     training: Probe,
@@ -142,7 +142,7 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     return verified
 
 
-@unchanged(imports=True, alone=False)
+@unchanged(imports=True)
 def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
     backbone: Backbone,
     training: Probe,
@@ -205,7 +205,7 @@ def tune_briefly(  # noqa: PLR0913 (what `verify` takes)
     )
 
 
-@unchanged(imports=True, alone=False)
+@unchanged(imports=True)
 def training_seconds(
     backbone: Backbone,
     training: Probe,
