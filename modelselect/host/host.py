@@ -62,6 +62,7 @@ class Plugin:
         seconds: how long importing the plugin and asking for what it registers took.
         implementation: the module or object whose hooks are called; None if the plugin was refused, or did not answer
             in time.
+        is_silent: whether a question to one of its zoos took too long. They are asked nothing more.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Plugin:
     contract: int | None = None
     seconds: float = 0.0
     implementation: object | None = field(default=None, repr=False)
+    is_silent: bool = False
 
     @property
     def owner(self) -> str:

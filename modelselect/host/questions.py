@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 from modelselect.candidates.candidate import Candidate, download_bytes_of
 from modelselect.candidates.zoo import BYTES_PER_PARAMETER, Zoo
 from modelselect.host.host import asking, get_host, seconds_for
+from modelselect.host.patience import PluginTimeoutError
 
 T = TypeVar("T")
 
 
 def asked(zoo: Zoo, question: Callable[[], Any], expected: type[T], otherwise: T) -> T:
-    """The zoo's answer; `otherwise` where it raises anything, takes too long, or answers with another type.
+    """The zoo's answer; `otherwise` where it raises anything, took too long once, or answers with another type.
 
     What the zoo of a plugin changes of the process is put back.
 
@@ -28,10 +29,16 @@ def asked(zoo: Zoo, question: Callable[[], Any], expected: type[T], otherwise: T
     if host.registered("zoos", zoo.name).get(zoo.name) is not zoo:  # a run has made it for itself
         return question()  # type: ignore[no-any-return]
     plugin = host.owner("zoos", zoo.name)
+    if plugin.is_silent:
+        return otherwise
     try:
         with asking(plugin, seconds_for(plugin)):
             answer = question()
             return answer if isinstance(answer, expected) else otherwise
+    except PluginTimeoutError as error:
+        plugin.is_silent = True
+        plugin.faults.append(f"a question to the zoo {zoo.name!r}: {error}; it is asked nothing more before it loads")
+        return otherwise
     except Exception:  # a plugin may raise anything
         return otherwise
 

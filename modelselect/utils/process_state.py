@@ -151,6 +151,8 @@ class ProcessState:
                 sys.modules[name] = self.modules[name]
         if not self.imports:
             self._restore_what_imports_change()
+        threading.settrace(self.tracing[0])
+        threading.setprofile(self.tracing[1])
         sys.excepthook = self.excepthook
         for timer, before, now in zip(_TIMERS, self.timers, _timers(), strict=True):
             if before == 0.0 and now > 0.0:
@@ -195,8 +197,6 @@ class ProcessState:
         if not _are_same(self.modules, sys.modules):
             sys.modules.update(self.modules)
         sys.stdout, sys.stderr = self.streams
-        threading.settrace(self.tracing[0])
-        threading.setprofile(self.tracing[1])
         if self.path != sys.path:
             sys.path[:] = self.path
         if self.environment != dict(os.environ):

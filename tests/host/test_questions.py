@@ -60,3 +60,9 @@ def test_where_a_zoo_has_no_answer_there_is_another(
 ) -> None:
     monkeypatch.setenv("MODELSELECT_PLUGIN_SECONDS", "0.2")
     assert asked(zoo, question, bool, False) is False
+
+
+def test_a_zoo_that_hangs_is_asked_nothing_more(zoo: ms.Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSELECT_PLUGIN_SECONDS", "0.2")
+    assert asked(zoo, lambda: time.sleep(600), bool, False) is False
+    assert asked(zoo, lambda: pytest.fail("it was asked"), bool, False) is False
