@@ -18,6 +18,7 @@ from modelselect.candidates.classifier import (
     one_row_each,
 )
 from modelselect.candidates.layouts import FIRST, LAST, Layer, axis_after, axis_of_width, declared_axis, pool
+from modelselect.candidates.modules import alone_with
 from modelselect.candidates.readers import EncoderOutput, FeatureMethod, HeadInput, PreLogits, WholeOutput, Within
 from modelselect.candidates.watching import Seen, submodules, watch
 from modelselect.errors import CandidateError
@@ -174,11 +175,12 @@ def _reader_for_encoder(module: Any, example: Any) -> Reader:
     import torch
 
     base: list[Any] = []
-    handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: base.append(output))
-    try:
-        seen = _watched(module, lambda batch: call(module, batch), example)
-    finally:
-        handle.remove()
+    with alone_with(module):
+        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: base.append(output))
+        try:
+            seen = _watched(module, lambda batch: call(module, batch), example)
+        finally:
+            handle.remove()
     logits = getattr(seen.output, "logits", None)
     has_logits = False
     if isinstance(logits, torch.Tensor) and logits.dim() == 2 and _classifies(module, logits.shape[1]):

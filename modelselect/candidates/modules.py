@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from modelselect.utils.code import tensor_bytes
 
 if TYPE_CHECKING:
     import torch
+
+_CALLING = threading.Lock()
+_CALLED: WeakKeyDictionary[torch.nn.Module, Any] = WeakKeyDictionary()
+"""By module, what its calls wait for; `_CALLING` guards it."""
 
 
 def device_of(module: torch.nn.Module) -> torch.device | None:
@@ -25,6 +31,18 @@ def half_or_double(module: torch.nn.Module) -> torch.dtype | None:
 
     dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32)
     return dtype if dtype in (torch.float16, torch.bfloat16, torch.float64) else None
+
+
+@contextlib.contextmanager
+def alone_with(module: torch.nn.Module) -> Iterator[None]:
+    """No other thread is in such a context of this module: the hooks of one would see what the other passes forward.
+
+    What runs in it must not wait for a thread that needs the module, too.
+    """
+    with _CALLING:
+        lock = _CALLED.setdefault(module, threading.RLock())
+    with lock:
+        yield
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from modelselect.candidates.backbone import Outputs, Reader
 from modelselect.candidates.calling import call, described, one_tensor, token_mask
 from modelselect.candidates.layouts import LAST, declared_axis, pool, stated_axis
 from modelselect.candidates.metadata import source_classes
-from modelselect.candidates.modules import dequantized
+from modelselect.candidates.modules import alone_with, dequantized
 from modelselect.candidates.watching import first_tensor, sole_input
 from modelselect.errors import CandidateError
 
@@ -50,14 +50,15 @@ class HeadInput:
                 captured.append(pool(dequantized(given), self.axis).clone())
 
         head = module.get_submodule(self.head)
-        handles = [head.register_forward_pre_hook(capture, with_kwargs=True)]
-        if self.makes_logits:  # a copy, because the activation may work in place
-            handles.append(head.register_forward_hook(lambda _head, _given, output: made.append(output.clone())))
-        try:
-            output = call(module, batch)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with alone_with(module):
+            handles = [head.register_forward_pre_hook(capture, with_kwargs=True)]
+            if self.makes_logits:  # a copy, because the activation may work in place
+                handles.append(head.register_forward_hook(lambda _head, _given, output: made.append(output.clone())))
+            try:
+                output = call(module, batch)
+            finally:
+                for handle in handles:
+                    handle.remove()
         if not captured:
             raise CandidateError(f"the forward pass never reached the classifier {self.head!r}")
         if not self.has_logits:
@@ -166,11 +167,12 @@ class EncoderOutput:
 
     def __call__(self, module: Any, batch: Any) -> Outputs:
         seen: list[Any] = []
-        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
-        try:
-            output = call(module, batch)
-        finally:
-            handle.remove()
+        with alone_with(module):
+            handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
+            try:
+                output = call(module, batch)
+            finally:
+                handle.remove()
         return self.outputs_of(module, batch, seen[-1] if seen else output, output)
 
     def outputs_of(self, module: Any, batch: Any, encoded: Any, output: Any) -> Outputs:

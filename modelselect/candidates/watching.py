@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from modelselect.candidates.layouts import LAST, Layer, layer_of, pool
-from modelselect.candidates.modules import dequantized, is_quantized
+from modelselect.candidates.modules import alone_with, dequantized, is_quantized
 
 if TYPE_CHECKING:
     import torch
@@ -93,17 +93,18 @@ def watch(
 
         return leave
 
-    handles = []
-    for name, part in submodules(module):
-        if isinstance(part, torch.jit.ScriptModule):  # takes no hooks
-            continue
-        handles.append(part.register_forward_pre_hook(on_entry(name), with_kwargs=True))
-        handles.append(part.register_forward_hook(on_exit(name, is_kept(name, part)), with_kwargs=True))
-    try:
-        seen.output = run()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with alone_with(module):
+        handles = []
+        for name, part in submodules(module):
+            if isinstance(part, torch.jit.ScriptModule):  # takes no hooks
+                continue
+            handles.append(part.register_forward_pre_hook(on_entry(name), with_kwargs=True))
+            handles.append(part.register_forward_hook(on_exit(name, is_kept(name, part)), with_kwargs=True))
+        try:
+            seen.output = run()
+        finally:
+            for handle in handles:
+                handle.remove()
     return seen
 
 

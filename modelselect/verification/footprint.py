@@ -7,6 +7,7 @@ holds weights, gradients, the moments of the optimiser, and what each layer keep
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,6 @@ def peak_bytes(module: torch.nn.Module, run: Run, settings: FineTuning, method: 
 def _forward(module: torch.nn.Module, run: Run, settings: FineTuning, method: str) -> tuple[int, int, int]:
     """Bytes of what is trained, of what layers keep for the backward pass, and of the largest tensor that they make."""
     import torch
-    from torch.nn import functional
 
     handles: list[Any] = []
     module.train(method != "head")
@@ -126,15 +126,14 @@ def _forward(module: torch.nn.Module, run: Run, settings: FineTuning, method: st
 
     handles += [part.register_forward_pre_hook(begin) for part in module.modules()]
     handles += [part.register_forward_hook(note) for part in module.modules()]
-    usual, functional.scaled_dot_product_attention = functional.scaled_dot_product_attention, _attention()
     try:
         with (
+            _fused_attention(),
             torch.set_grad_enabled(method != "head"),
             torch.autograd.graph.saved_tensors_hooks(keep, lambda held: held),
         ):
             run(module, settings.batch_size)
     finally:
-        functional.scaled_dot_product_attention = usual
         for handle in handles:
             handle.remove()
     trained = [tensor for tensor in [*_reached(module, begun, ended), *adapters] if tensor.requires_grad]
@@ -159,9 +158,13 @@ def _reached(
     return list(found.values())
 
 
-def _attention() -> Callable[..., torch.Tensor]:
-    """Attention as fused kernels compute it, which keep its inputs and its output, and not the table of weights."""
+def _fused_attention() -> contextlib.AbstractContextManager[Any]:
+    """In this context, attention is as fused kernels compute it, which keep its inputs and its output, and not the
+    table of weights; for this thread alone.
+    """
     import torch
+    from torch.nn import functional
+    from torch.overrides import TorchFunctionMode
 
     class Fused(torch.autograd.Function):
         @staticmethod
@@ -174,11 +177,15 @@ def _attention() -> Callable[..., torch.Tensor]:
         def backward(context: Any, *gradients: Any) -> Any:
             return context.saved_tensors[:3]
 
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> torch.Tensor:
-        output: torch.Tensor = Fused.apply(query, key, value)
-        return output
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
+        return Fused.apply(query, key, value)
 
-    return attention
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, function: Any, _: Any, arguments: Any = (), named: Any = None) -> Any:
+            usual = function is not functional.scaled_dot_product_attention
+            return (function if usual else attention)(*arguments, **(named or {}))
+
+    return Mode()
 
 
 def _adaptable(module: torch.nn.Module) -> list[torch.nn.Module]:

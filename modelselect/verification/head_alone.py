@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from modelselect.candidates.backbone import Backbone
+from modelselect.candidates.modules import alone_with
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import OwnFeatures
 from modelselect.verification.job import Job, Rows
@@ -35,7 +36,9 @@ def as_features(job: Job, material: Material, part: int) -> tuple[Material, Scal
 
     backbone = job.backbone
     with reproducible(job.seed, job.device), accelerated(job.device, job.settings.precision) as accelerator:
-        module = copy.deepcopy(backbone.module).to(accelerator.device).eval()
+        with alone_with(backbone.module):
+            module = copy.deepcopy(backbone.module)
+        module = module.to(accelerator.device).eval()
 
         def features(rows: Rows) -> torch.Tensor:
             found = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -15,7 +16,7 @@ import numpy as np
 from modelselect import hub
 from modelselect.candidates.backbone import Backbone
 from modelselect.candidates.candidate import Candidate
-from modelselect.candidates.modules import device_of
+from modelselect.candidates.modules import alone_with, device_of
 from modelselect.errors import (
     CandidateError,
     DatasetError,
@@ -78,6 +79,7 @@ class Model(Backbone):
         """The most probable class of each input, with its probability; or its numbers, labels, tags, mask or embedding.
 
         Images are read as those of the training data were. An input that cannot be read costs only its own answer.
+        Several threads may share a model: it answers one after the other.
 
         Args:
             inputs: for a model of images: the path of a file, a folder, which stands for the images in it, a PIL image,
@@ -105,31 +107,20 @@ class Model(Backbone):
         reading = signature.reading
         reading = replace(reading, max_pixels=Reading().max_pixels if max_pixels is None else max_pixels)
         if signature.unit != ROW:
-            home = device_of(self.module)
-            try:
-                self.module.to(device)
+            with self._on(device):
                 return predicted_parts(self, signature, inputs, reading, device, batch_size, masks)
-            finally:
-                if home is not None:
-                    self.module.to(home)
         given = inputs_of(inputs, signature.modality)
         shares = np.full((len(given), len(signature.labels)), np.nan, np.float32)
         reasons: dict[int, str] = {}
-        home = device_of(self.module)
-        try:
-            self.module.to(device)
-            with ThreadPoolExecutor(usable_cores()) as pool:
-                for start in range(0, len(given), batch_size):
-                    batch = given[start : start + batch_size]
-                    prepared = list(pool.map(lambda each: self._prepared(each, reading), batch))
-                    reasons |= {start + i: row for i, row in enumerate(prepared) if isinstance(row, str)}
-                    read = {start + i: row for i, row in enumerate(prepared) if not isinstance(row, str)}
-                    if read:
-                        shares[list(read)] = self._probabilities(list(read.values()), len(signature.labels), device)
-                        reasons |= {i: NOT_FINITE for i in read if not np.isfinite(shares[i]).all()}
-        finally:
-            if home is not None:
-                self.module.to(home)
+        with self._on(device), ThreadPoolExecutor(usable_cores()) as pool:
+            for start in range(0, len(given), batch_size):
+                batch = given[start : start + batch_size]
+                prepared = list(pool.map(lambda each: self._prepared(each, reading), batch))
+                reasons |= {start + i: row for i, row in enumerate(prepared) if isinstance(row, str)}
+                read = {start + i: row for i, row in enumerate(prepared) if not isinstance(row, str)}
+                if read:
+                    shares[list(read)] = self._probabilities(list(read.values()), len(signature.labels), device)
+                    reasons |= {i: NOT_FINITE for i in read if not np.isfinite(shares[i]).all()}
         if signature.target_kind == NUMBERS:
             return numbers_of(given, reasons, shares, signature.labels)
         if signature.target_kind == RELEVANCE:
@@ -141,6 +132,18 @@ class Model(Backbone):
             signature.labels,
             shares,
         )
+
+    @contextlib.contextmanager
+    def _on(self, device: str) -> Iterator[None]:
+        """The module is on the device, for this thread alone."""
+        with alone_with(self.module):
+            home = device_of(self.module)
+            try:
+                self.module.to(device)
+                yield
+            finally:
+                if home is not None:
+                    self.module.to(home)
 
     def _prepared(self, given: Input, reading: Reading) -> torch.Tensor | str:
         """The input as a tensor, or why it cannot be read."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelselect.candidates.modules import alone_with
 from modelselect.errors import CandidateError
 from modelselect.utils.eager import eager
 from modelselect.verification.job import Job, Rows
@@ -45,7 +46,9 @@ def trainable_network(job: Job, device: torch.device) -> Any:
                 self.body = adapters.merge_and_unload()
                 self._adapters = [None]
 
-    body = copy.deepcopy(job.backbone.module).to(device).eval()
+    with alone_with(job.backbone.module):
+        body = copy.deepcopy(job.backbone.module)
+    body = body.to(device).eval()
     memory_format = _fastest_format(body) if device.type == "cpu" else torch.preserve_format
     body = body.to(memory_format=memory_format)
     example = _in_format(training_batch(job, job.training, np.arange(2), device), memory_format)
