@@ -25,7 +25,6 @@ import io
 import os
 import stat
 import struct
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.errors import DatasetError
+from modelselect.utils.shared import SharedChange
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -120,51 +120,31 @@ def content_of(path: str | os.PathLike[str], largest: int = LARGEST_FILE) -> byt
         return file.read(largest)
 
 
-class _PillowsBound:
-    """`PIL.Image.MAX_IMAGE_PIXELS`, one for the process, which must be lifted to decode a larger image.
+def _set_pillows_bound(pixels: int | None) -> None:
+    import PIL.Image
 
-    Pillow warns above it and refuses above twice as many pixels, some decoders in the middle of their work.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lifted = 0
-        self._kept: int | None = None
-
-    def value(self) -> int | None:
-        """As the user has set it, whether or not it is lifted now."""
-        import PIL.Image
-
-        with self._lock:
-            return self._kept if self._lifted else PIL.Image.MAX_IMAGE_PIXELS
-
-    @contextmanager
-    def lifted(self) -> Iterator[None]:
-        import PIL.Image
-
-        with self._lock:
-            if not self._lifted:
-                self._kept, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-            self._lifted += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._lifted -= 1
-                if not self._lifted:
-                    PIL.Image.MAX_IMAGE_PIXELS = self._kept
-
-    def lifted_for(self, image: Image) -> AbstractContextManager[None]:
-        bound = self.value()
-        return nullcontext() if bound is None or image.width * image.height <= bound else self.lifted()
+    PIL.Image.MAX_IMAGE_PIXELS = pixels
 
 
-_pillows_bound = _PillowsBound()
+def _read_pillows_bound() -> int | None:
+    import PIL.Image
+
+    return PIL.Image.MAX_IMAGE_PIXELS
+
+
+_PILLOWS_BOUND = SharedChange[int | None](_read_pillows_bound, _set_pillows_bound, lambda _: None)
+"""`PIL.Image.MAX_IMAGE_PIXELS`, which must be lifted to decode a larger image: Pillow warns above it and refuses above
+twice as many pixels, some decoders in the middle of their work."""
+
+
+def _lifted_for(image: Image) -> AbstractContextManager[None]:
+    bound = _PILLOWS_BOUND.usual()
+    return nullcontext() if bound is None or image.width * image.height <= bound else _PILLOWS_BOUND.made()
 
 
 def most_pixels() -> int | None:
     """The number of pixels above which Pillow refuses an image; None if the user has removed Pillow's bound."""
-    bound = _pillows_bound.value()
+    bound = _PILLOWS_BOUND.usual()
     return None if bound is None else 2 * bound
 
 
@@ -207,7 +187,7 @@ def decode(raw: Raw, reading: Reading) -> Image:
         if isinstance(raw, np.ndarray):
             return _of_pixels(raw, reading)
         image = _opened(raw, reading)
-        with _pillows_bound.lifted_for(image):
+        with _lifted_for(image):
             return _shown(image, reading)
 
 
@@ -219,7 +199,7 @@ def stored_image(encoded: bytes, reading: Reading) -> Image:
     """
     with _reasons():
         image = _opened(encoded, reading)
-        with _pillows_bound.lifted_for(image):
+        with _lifted_for(image):
             image.load()
         return image
 
@@ -232,7 +212,7 @@ def verify(raw: Raw, reading: Reading) -> Verified:
                 _of_pixels(raw, reading)
             return Verified(mark(raw, reading), None)
         image = _opened(raw, reading)
-        with _pillows_bound.lifted_for(image):
+        with _lifted_for(image):
             verified = Verified(_mark(image, reading), _remark(image, reading))
             if isinstance(raw, bytes):
                 image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
@@ -257,7 +237,7 @@ def size_of(raw: Raw, reading: Reading) -> tuple[int, int]:
             return image.size[::-1] if turned else image.size
         if reading.max_pixels is None:
             _check_size(image.width * image.height, Reading())
-        with _pillows_bound.lifted_for(image):
+        with _lifted_for(image):
             return _loaded(image, reading)[0].size
 
 
@@ -271,7 +251,7 @@ def mark(raw: Raw, reading: Reading) -> str:
         return ""
     try:
         image = _opened(raw, reading)
-        with _pillows_bound.lifted_for(image):
+        with _lifted_for(image):
             return _mark(image, reading)
     except Exception:
         return ""  # the row is found unreadable when it is decoded
@@ -304,7 +284,7 @@ def extremes(raw: Raw, reading: Reading) -> tuple[int, int] | None:
             pixels = raw
         else:
             image = _opened(raw, reading)
-            with _pillows_bound.lifted_for(image):
+            with _lifted_for(image):
                 pixels = np.asarray(_loaded(image, reading)[0])
     except Exception:
         return None
@@ -364,7 +344,7 @@ def _made(factory: Any, encoded: bytes, reading: Reading) -> Image:
         bound = most_pixels()
         if bound is not None and reading.max_pixels is not None and reading.max_pixels <= bound:
             raise UnreadableError(_too_large("the image has too many", reading)) from None
-        with _pillows_bound.lifted():
+        with _PILLOWS_BOUND.made():
             return factory(io.BytesIO(encoded), "")  # type: ignore[no-any-return]
 
 

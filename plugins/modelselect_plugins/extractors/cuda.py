@@ -10,11 +10,28 @@ from modelselect import hookimpl
 from modelselect.candidates.backbone import Backbone
 from modelselect.extraction.extractor import Extractor
 from modelselect.extraction.torch_extractor import TorchExtractor
+from modelselect.utils.shared import SharedChange
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+
+def _read() -> tuple[bool, bool]:
+    import torch
+
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def _write(allowed: tuple[bool, bool]) -> None:
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+
+
+_EXACT = SharedChange(_read, _write, lambda _: (False, False))
+"""float32 without TensorFloat-32, in matrix products and in convolutions."""
 
 
 class CudaExtractor(TorchExtractor):
@@ -31,15 +48,8 @@ class CudaExtractor(TorchExtractor):
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:
-        import torch
-
-        matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        try:
-            with super().session(module, device):
-                yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution
+        with _EXACT.made(), super().session(module, device):
+            yield
 
     def to_device(self, rows: torch.Tensor, device: str) -> torch.Tensor:
         return rows.pin_memory().to(device, non_blocking=True)
