@@ -87,7 +87,7 @@ def modality_of(value: Any) -> str:
     Raises:
         DatasetError: the input is none of these.
     """
-    if isinstance(value, (str, tuple)):  # a tuple is a pair of texts
+    if isinstance(value, str) or (isinstance(value, tuple) and are_pairs([value])):
         return TEXT
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
