@@ -641,3 +641,56 @@ def test_an_empty_group_of_rows_in_a_parquet_file_is_no_fault(tmp_path: Path) ->
         writer.write_table(table[:0])
         writer.write_table(table)
     assert len(Probe.of(tmp_path / "x.parquet")) == 12
+
+
+def test_columns_of_one_name_are_all_read() -> None:
+    numbers = np.random.default_rng(0).normal(size=(12, 4))
+    expected = Probe.of((numbers, CODES)).fingerprint
+    for names in (list("aabb"), ["1", 1, 2, 3]):
+        assert Probe.of((pd.DataFrame(numbers, columns=names), CODES)).fingerprint == expected
+    table = pa.Table.from_arrays([pa.array(column) for column in numbers.T], list("aabc"))
+    assert Probe.of((table, CODES)).fingerprint == expected
+    targets = Probe.of((TEXTS, pd.DataFrame(numbers, columns=list("aabb"))), targets="numbers")
+    assert targets.target_names == ("a", "a.1", "b", "b.1")
+
+
+def test_the_rows_of_a_matrix_are_those_of_its_array() -> None:
+    numbers = np.random.default_rng(0).normal(size=(12, 4))
+    probe = Probe.of((np.asmatrix(numbers), CODES))
+    assert probe.item(0).shape == (4,)
+    assert probe.fingerprint == Probe.of((numbers, CODES)).fingerprint
+
+
+def test_a_frame_of_pictures_may_be_of_polars() -> None:
+    polars = pytest.importorskip("polars")
+    pictures = [Image.fromarray(noise(i)) for i in range(12)]
+    frame = polars.DataFrame({"image": polars.Series(pictures, dtype=polars.Object), "label": CODES})
+    assert contents(Probe.of(frame)) == [picture.tobytes() for picture in pictures]
+    classes = polars.DataFrame({"text": TEXTS, "label": polars.Series(CODES, dtype=polars.Object)})
+    assert Probe.of(classes).class_names == ("007", "042")
+
+
+def test_the_refusal_of_a_frame_names_the_frame_and_its_advice_works() -> None:
+    frame = pd.DataFrame({"text": TEXTS, "label": pd.cut(np.arange(12), 3)})
+    said = refusal(frame)
+    assert said.startswith("the DataFrame cannot be read as a table")
+    assert "frame[column].astype(str)" in said
+    assert Probe.of(frame.assign(label=frame["label"].astype(str))).n_classes == 3
+
+
+def test_what_a_spreadsheet_writes_besides_the_table_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text,label,,\n" + "".join(f"{text},{code},,\n" for text, code in zip(TEXTS, CODES, strict=True)))
+    assert Probe.of(path).fingerprint == Probe.of(TABLE).fingerprint
+
+
+def test_numbers_with_a_comma_are_numbers_between_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text;label\n" + "".join(f"{text};{row},{row}5\n" for row, text in enumerate(TEXTS)))
+    probe = Probe.of(path)
+    assert probe.target_kind == "numbers"
+    assert probe.targets[:3, 0].tolist() == [0.05, 1.15, 2.25]  # type: ignore[index]
+    path.write_text("text;label\n" + "".join(f"{text};{row % 2}\n" for row, text in enumerate(TEXTS)))
+    assert Probe.of(path).class_names == ("0", "1")
+    path.write_text("text\tlabel\n" + "".join(f"{text}\t{row % 2},2\n" for row, text in enumerate(TEXTS)))
+    assert Probe.of(path).class_names == ("0,2", "1,2")
