@@ -62,6 +62,9 @@ def has_image_suffix(path: str) -> bool:
     return f".{suffix.lower()}" in SUFFIXES and not stem.endswith(("/", os.sep)) and stem != ""
 
 
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of the file that Git leaves in the place of a file that `git lfs` keeps."""
+
 _PLUGINS = {
     "JPEG": "Jpeg",
     "PNG": "Png",
@@ -335,6 +338,8 @@ def _open(encoded: bytes, reading: Reading) -> Image:
 
     if not encoded:
         raise UnreadableError("empty file")
+    if encoded.startswith(LFS_POINTER):
+        raise UnreadableError("a pointer of Git LFS; get the file with `git lfs pull`")
     if _is_heic(encoded):
         return _open_heic(encoded)
     without_decoder = None

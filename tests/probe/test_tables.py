@@ -107,7 +107,8 @@ def test_a_csv_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     for content, message in (
         ("text,label\na,b,c\n", r"cannot be read \(CSV parse error: Expected 2 columns, got 3"),
         ("text,text,label\na,b,c\n", "several columns named text"),
-        ("", "no rows below its first line"),
+        ("", "is an empty file"),
+        ("\n", "no rows below its first line"),
         ("text,label\n", "no rows below its first line"),
         ("text,label\ncaf\xe9,1\n".encode("latin-1"), "not in UTF-8"),
     ):
@@ -694,3 +695,28 @@ def test_numbers_with_a_comma_are_numbers_between_semicolons(tmp_path: Path) -> 
     assert Probe.of(path).class_names == ("0", "1")
     path.write_text("text\tlabel\n" + "".join(f"{text}\t{row % 2},2\n" for row, text in enumerate(TEXTS)))
     assert Probe.of(path).class_names == ("0,2", "1,2")
+
+
+def test_a_table_that_was_written_as_one_object_of_lists_is_no_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"text": TEXTS, "label": CODES}))
+    assert "give pandas.DataFrame(columns)" in refusal(path)
+    assert Probe.of(pd.DataFrame(json.loads(path.read_text()))).fingerprint == Probe.of(TABLE).fingerprint
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.jsonl", "table.parquet"])
+def test_empty_files_and_pointers_of_git_are_called_what_they_are(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n")
+    assert "a pointer of Git LFS" in refusal(path)
+    path.write_text("")
+    assert "is an empty file" in refusal(path)
+
+
+def test_what_a_library_writes_of_a_damaged_file_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table\x1b[31m.jsonl"
+    path.write_text('{"text": "one", "label": "a"}\n{"text": "two", "lab')
+    assert "cannot be read" in refusal(path)
+    assert "Failed" not in capfd.readouterr().err
