@@ -21,6 +21,9 @@ _SEPARATORS = (",", ";", "\t", "|")
 
 _WHOLE_NUMBER = r"^-?(0|[1-9][0-9]{0,17})$"
 
+_DIGITS = r"^-?(0|[1-9][0-9]*)$"
+"""Whole numbers of any length. Long ones, such as the ids of accounts, stay texts."""
+
 _NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
 _NUMBER_WITH_COMMA = r"^-?(0|[1-9][0-9]*)(,[0-9]+)?$"
@@ -216,9 +219,9 @@ def _typed(column: Any, *, comma: bool) -> Any:
     numbers = pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
     if numbers.null_count == len(numbers):
         return column
-    for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_NUMBER, pa.float64())):
+    for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_DIGITS, None), (_NUMBER, pa.float64())):
         if pc.all(pc.match_substring_regex(numbers, pattern)).as_py():
-            return numbers.cast(kind)
+            return column if kind is None else numbers.cast(kind)
     if comma and pc.all(pc.match_substring_regex(numbers, _NUMBER_WITH_COMMA)).as_py():
         return pc.replace_substring(numbers, ",", ".").cast(pa.float64())
     return column

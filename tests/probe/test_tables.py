@@ -720,3 +720,9 @@ def test_what_a_library_writes_of_a_damaged_file_is_not_shown(
     path.write_text('{"text": "one", "label": "a"}\n{"text": "two", "lab')
     assert "cannot be read" in refusal(path)
     assert "Failed" not in capfd.readouterr().err
+
+
+def test_long_whole_numbers_lose_no_digit_in_a_csv_file(tmp_path: Path) -> None:
+    ids = ["4611686018427387904", "4611686018427387905", "9007199254740993"]
+    rows = "".join(f"text {row},{ids[row % 3]}\n" for row in range(12))
+    assert set(Probe.of(written(tmp_path / "a.csv", f"text,label\n{rows}")).class_names) == set(ids)
