@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -89,9 +90,9 @@ def opened(values: Any) -> NDArray[Any] | list[Any] | None:
             else list(values)
         )
     elif is_a(values, "polars", "Series"):
-        values = values.to_list()
+        values = values.to_numpy() if _holds_numbers(values.dtype) and not values.null_count() else values.to_list()
     elif is_a(values, "pyarrow", "Array", "ChunkedArray"):
-        values = values.to_pylist()
+        values = np.asarray(values) if _holds_numbers(values.type) and not values.null_count else values.to_pylist()
     elif not isinstance(values, (np.ndarray, list)):
         if not is_sequence(values):
             return None
@@ -102,6 +103,11 @@ def opened(values: Any) -> NDArray[Any] | list[Any] | None:
     if array.ndim == 0 or array.dtype.kind in "biufc":
         return array
     return list(array) if array.dtype.kind in "Mm" else _listed(array)
+
+
+def _holds_numbers(kind: Any) -> bool:
+    """True for a type of polars or Arrow whose values an array of NumPy holds unchanged: no texts, no decimals."""
+    return re.fullmatch(r"u?int(8|16|32|64)|(half)?float(32|64)?|double|bool(ean)?", str(kind).lower()) is not None
 
 
 def _nullable(values: Any) -> bool:

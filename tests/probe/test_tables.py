@@ -726,3 +726,23 @@ def test_long_whole_numbers_lose_no_digit_in_a_csv_file(tmp_path: Path) -> None:
     ids = ["4611686018427387904", "4611686018427387905", "9007199254740993"]
     rows = "".join(f"text {row},{ids[row % 3]}\n" for row in range(12))
     assert set(Probe.of(written(tmp_path / "a.csv", f"text,label\n{rows}")).class_names) == set(ids)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+@pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1", "bool"])
+@pytest.mark.parametrize("width", [1, 4])
+def test_tables_of_numbers_are_their_arrays(library: str, kind: str, width: int) -> None:
+    numbers = (np.random.default_rng(0).normal(size=(12, width)) * 50 + 100).astype(kind)
+    columns = {f"c{place}": column for place, column in enumerate(numbers.T)}
+    table = pa.table(columns) if library == "pyarrow" else pytest.importorskip("polars").DataFrame(columns)
+    probe = Probe.of((table, CODES))
+    assert probe.item(0).dtype == numbers.dtype
+    assert probe.fingerprint == Probe.of((numbers, CODES)).fingerprint
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_one_hot_tables_of_any_library_are_classes(library: str) -> None:
+    codes = np.eye(3)[np.arange(12) % 3]
+    columns = {f"c{place}": column for place, column in enumerate(codes.T)}
+    table = pa.table(columns) if library == "pyarrow" else pytest.importorskip("polars").DataFrame(columns)
+    assert Probe.of((TEXTS, table)).class_names == ("c0", "c1", "c2")
