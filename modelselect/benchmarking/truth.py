@@ -307,9 +307,9 @@ def _long(
             continue
         value = _number(row[accuracy], f"{called}, line {number}: {accuracy}")
         place = f"{called}, line {number}"
-        found.setdefault(_name(row[dataset], dataset, place), {}).setdefault(_name(row[model], model, place), []).append(
-            value
-        )
+        found.setdefault(_name(row[dataset], dataset, place), {}).setdefault(
+            _name(row[model], model, place), []
+        ).append(value)
     return found
 
 

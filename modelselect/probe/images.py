@@ -231,7 +231,7 @@ def verify(raw: Raw, reading: Reading) -> Verified:
     """Raises what `decode` would raise, with less work: a JPEG is read to its end, but decoded at 1/8 of its size."""
     with _reasons():
         if isinstance(raw, np.ndarray):
-            if raw.dtype != np.uint8:
+            if raw.dtype != np.uint8 or not raw.size:
                 _of_pixels(raw, reading)
             return Verified(mark(raw, reading), None)
         image = _opened(raw, reading)
@@ -430,6 +430,8 @@ def _about_tiff(encoded: bytes) -> str:
 
 
 def _check_size(pixels: int, reading: Reading) -> None:
+    if not pixels:
+        raise UnreadableError("an image without pixels")
     if reading.max_pixels is not None and pixels > reading.max_pixels:
         raise UnreadableError(_too_large(f"the image has {pixels}", reading))
 
@@ -514,6 +516,8 @@ def _rgb(image: Image, white: int | None) -> Image:
 def _of_pixels(pixels: NDArray[Any], reading: Reading) -> Image:
     import PIL.Image
 
+    if not pixels.size:
+        raise UnreadableError("an image without pixels")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if is_16_bit(pixels):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import REGRESSION, SEVERAL, GivenLabels, one_name
-from modelselect.probe.memory import channels_first, modality_of
+from modelselect.probe.memory import as_torch_takes, channels_first, modality_of
 from modelselect.probe.paths import Origin, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Check, Rows
 from modelselect.utils.class_labels import LabelReader, one_hot
@@ -83,6 +83,7 @@ class TorchRows(Rows):
         if (found := _kind_of(value)) != self.modality:
             raise UnreadableError(f"no {self.modality}, but {found}")
         if isinstance(value, np.ndarray):
+            value = as_torch_takes(value)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise UnreadableError("NaN or infinity")
             if self.modality == IMAGE and channels_first(value):

@@ -21,7 +21,20 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from modelselect.probe.probe import Probe
 from tests.probe.test_torch_datasets import Rows
 
-PARTS = ("hello", "café", "עברית", "😀", "a,b;c\td|e", 'say "hi"', "line\nbreak", " lead", "trail ", "NA", "007", "\u2028")
+PARTS = (
+    "hello",
+    "café",
+    "עברית",
+    "😀",
+    "a,b;c\td|e",
+    'say "hi"',
+    "line\nbreak",
+    " lead",
+    "trail ",
+    "NA",
+    "007",
+    "\u2028",
+)
 NAMES = ("pos", "neg", "Pos", "ノート", "a b", "a,b", "a;b", 'q"q', "yes", "x\ty", "a/b", "[a]", "100%", "unknown")
 
 
@@ -31,7 +44,7 @@ def contents(probe: Probe) -> list[tuple[Any, Any]]:
     for row in range(len(probe)):
         item = probe.item(row)
         content = item if isinstance(item, str) else (np.asarray(item).shape, np.asarray(item).tolist())
-        targets = None if probe.targets is None else probe.targets[row]
+        targets: Any = None if probe.targets is None else probe.targets[row]
         if probe.labels is not None:
             targets = probe.class_names[targets] if targets >= 0 else None
         rows.append((content, np.float32(targets).tolist() if isinstance(targets, np.ndarray) else targets))
@@ -59,7 +72,7 @@ def of_texts(rng: random.Random, folder: Path) -> Iterator[Any]:
     yield from (Subset(Rows([*pairs[:1], *pairs]), range(1, len(pairs) + 1)), ConcatDataset([Rows([p]) for p in pairs]))
     if kind == "names":
         yield frame.assign(label=pd.Categorical(labels, [*names, "unused"]))
-        yield Rows([(text, names.index(name)) for text, name in pairs], classes=np.array(names))
+        yield Rows([(text, names.index(str(name))) for text, name in pairs], classes=np.array(names))
     frame.to_csv(folder / "a.csv", index=False, sep=rng.choice([",", ";", "\t", "|"]), encoding="utf-8-sig")
     frame.to_csv(folder / "b.csv", quoting=1, lineterminator="\r\n", encoding="utf-16")
     frame.to_json(folder / "c.jsonl", orient="records", lines=True)
