@@ -126,7 +126,7 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
     Raises:
         InvalidInputError: the table cannot be read.
     """
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and all(map(_is_matrix, given.values())):
         return {
             str(e): {
                 str(d): {
@@ -198,6 +198,9 @@ def read_models(given: Any, columns: Mapping[str, str] | None = None) -> tuple[d
             facts[model] = {key: row[name] for key, name in names.items() if name is not None and key != "model"}
             places[model] = f"{called}, line {number}"
     parameters = {m: _number(known.get("parameters"), f"{places[m]}: parameters") for m, known in facts.items()}
+    for model, count in parameters.items():
+        if count < 0:
+            raise InvalidInputError(f"{places[model]}: parameters is {count:g}; expected a number of 0 or more")
     return (
         {model: count for model, count in parameters.items() if not math.isnan(count)},
         {m: str(known["family"]).strip() for m, known in facts.items() if not _is_missing(known.get("family"))},
@@ -247,7 +250,7 @@ def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd
     import pandas as pd
 
     if isinstance(given, pd.DataFrame):
-        frame, called = given.rename(columns=str), f"the {what} table"
+        frame, called = given.set_axis([str(column) for column in given.columns], axis=1), f"the {what} table"
     elif isinstance(given, str | os.PathLike):
         path = Path(given)
         called = path.name
@@ -255,10 +258,18 @@ def _frame(given: Any, columns: Mapping[str, str] | None, what: str) -> tuple[pd
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except (OSError, ValueError) as error:  # pandas' own errors among them
             raise InvalidInputError(f"{str(path)!r} cannot be read as a CSV file: {error}") from error
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first cells of longer rows for an index
+            raise InvalidInputError(
+                f"{called} has rows with more cells than its first line, which names the columns "
+                f"({listed_names(frame.columns)}). Name all columns, or remove the other cells."
+            )
         frame = frame.map(text_of_csv)
         frame.columns = frame.columns.str.strip()
     else:
         raise InvalidInputError(f"{what} is a {type(given).__name__}; expected a CSV file, a DataFrame or a mapping")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()]
+        raise InvalidInputError(f"{called} has several columns named {listed_names(twice.unique())}; rename them")
     absent = [column for column in (columns or {}).values() if column not in frame.columns]
     if absent:
         raise InvalidInputError(
@@ -272,6 +283,10 @@ def _only(columns: Mapping[str, str] | None, keys: Sequence[str]) -> dict[str, s
     if columns is not None and not isinstance(columns, Mapping):
         raise InvalidInputError(
             f"columns is {type(columns).__name__}; expected a mapping such as {{'accuracy': 'top1'}}, or None"
+        )
+    if unknown := [key for key in columns or {} if key not in (*ALIASES, "estimator", "score")]:
+        raise InvalidInputError(
+            f"columns names {listed_names(unknown)}; expected only {', '.join((*ALIASES, 'estimator', 'score'))}"
         )
     return {key: name for key, name in (columns or {}).items() if key in keys}
 
@@ -291,8 +306,20 @@ def _long(
         if "metric" in row and str(row["metric"]) != "accuracy":
             continue
         value = _number(row[accuracy], f"{called}, line {number}: {accuracy}")
-        found.setdefault(str(row[dataset]).strip(), {}).setdefault(str(row[model]).strip(), []).append(value)
+        place = f"{called}, line {number}"
+        found.setdefault(_name(row[dataset], dataset, place), {}).setdefault(
+            _name(row[model], model, place), []
+        ).append(value)
     return found
+
+
+def _name(value: Any, column: str, where: str) -> str:
+    """The name of a dataset or a model in a cell."""
+    is_missing = value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))
+    name = "" if is_missing else str(value).strip()
+    if not name:
+        raise InvalidInputError(f"{where}: {column} is empty; expected a name. Leave out such lines.")
+    return name
 
 
 def _rows(frame: pd.DataFrame, dataset: str, model: str, rows: str, called: str) -> dict[str, dict[str, int]]:
@@ -316,7 +343,8 @@ def _wide(frame: pd.DataFrame, model: str, called: str) -> dict[str, dict[str, l
     for dataset in (str(column) for column in frame.columns if column != model):
         for number, row in enumerate(frame.to_dict("records"), 2):
             value = _number(row[dataset], f"{called}, line {number}: {dataset}")
-            found.setdefault(dataset, {}).setdefault(str(row[model]).strip(), []).append(value)
+            name = _name(row[model], model, f"{called}, line {number}")
+            found.setdefault(dataset, {}).setdefault(name, []).append(value)
     return found
 
 

@@ -151,7 +151,9 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             f"{estimator.name} needs {' and '.join(missing)}, which this candidate does not have"
             + _why_missing(missing)
         )
-    with contextlib.nullcontext() if estimator.is_static else calm_threads(evidence), contained():
+    # what overflows on the way either leaves the result as it should be, or is found in it below
+    quiet = np.errstate(all="ignore")
+    with contextlib.nullcontext() if estimator.is_static else calm_threads(evidence), quiet, contained():
         components = estimator.score(evidence.restrict(estimator.reads))
         pairs = list(itertools.islice(components.items(), MOST_COMPONENTS + 1))  # a mapping of others may never end
         if len(pairs) > MOST_COMPONENTS:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Transform = Callable[[Any], "torch.Tensor"]
 
+_SHOWN = 100
+"""Characters of what is no candidate that a message shows."""
+
 ROWS_TRIED = 8
 """Rows of the probe that distinguish one transform from another, if noise images cannot."""
 
@@ -176,8 +179,10 @@ def as_named_modules(items: Iterable[Any]) -> dict[str, OwnModule]:
 
         module, *functions = item if isinstance(item, tuple) and 2 <= len(item) <= 3 else (item,)
         if not isinstance(module, torch.nn.Module) or not all(f is None or callable(f) for f in functions):
+            shown = " ".join(repr(item).split())  # of a module it has many lines
+            given = shown if len(shown) <= _SHOWN else f"a {type(item).__name__}"
             raise InvalidInputError(
-                f"{item!r} is not a candidate; expected an expression such as 'timm:resnet18*', a Candidate, a torch "
+                f"{given} is not a candidate; expected an expression such as 'timm:resnet18*', a Candidate, a torch "
                 "module, a tuple (module, transform), or a tuple (module, transform, read)"
             )
         module = unwrapped(module)

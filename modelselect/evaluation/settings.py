@@ -22,6 +22,7 @@ from modelselect.errors import InvalidInputError, ModelSelectError, PluginError,
 from modelselect.executor import Executor, UnknownOptionError
 from modelselect.extraction.devices import PRECISIONS
 from modelselect.host.defaults import AUTO, DEFAULT_ESTIMATORS
+from modelselect.utils.text import as_python
 from modelselect.verification.recipe import FineTuning, check_method
 from modelselect.verification.trackers import check_tracker
 
@@ -530,7 +531,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            object.__setattr__(self, each.name, _checked(each.name, getattr(self, each.name), each.metadata["check"]))
+            given = as_python(getattr(self, each.name))
+            object.__setattr__(self, each.name, _checked(each.name, given, each.metadata["check"]))
         self._complete_the_recipe()
         if self.rounds and self.budget is not None:
             raise InvalidInputError(

@@ -22,6 +22,9 @@ Value = TypeVar("Value")
 _CHUNK_ROWS = 4096  # rows checked for NaN at a time, so that a memory-mapped file stays on disk
 _LARGEST = np.iinfo(np.int64).max
 
+_LARGEST_FEATURE = 1e100
+"""Numbers above this have no square and no variance."""
+
 _REGRESSION = "For regression, give the targets as an (N, 1) array: np.reshape(labels, (-1, 1))."
 
 
@@ -45,6 +48,13 @@ def checked_matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
                 f"{name} holds NaN or infinity, first in row {rows[0]} ({len(rows)} such rows among the first "
                 f"{min(start + _CHUNK_ROWS, len(array))}). Scores of such features are meaningless: find out which "
                 "layer overflows, or leave these rows out."
+            )
+        chunk = array[start : start + _CHUNK_ROWS]
+        if array.dtype.itemsize > 4 and max(-chunk.min(), chunk.max()) > _LARGEST_FEATURE:
+            row = start + int((np.abs(chunk) > _LARGEST_FEATURE).any(axis=1).argmax())
+            raise EvidenceError(
+                f"{name} holds a number above {_LARGEST_FEATURE:g}, first in row {row}. Scores of such features are "
+                "meaningless, since their squares overflow: find out which layer overflows, or divide them all."
             )
     return _read_only(array)
 

@@ -21,7 +21,12 @@ _SEPARATORS = (",", ";", "\t", "|")
 
 _WHOLE_NUMBER = r"^-?(0|[1-9][0-9]{0,17})$"
 
+_DIGITS = r"^-?(0|[1-9][0-9]*)$"
+"""Whole numbers of any length. Long ones, such as the ids of accounts, stay texts."""
+
 _NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+
+_NUMBER_WITH_COMMA = r"^-?(0|[1-9][0-9]*)(,[0-9]+)?$"
 
 _NO_VALUE = ("", "NA", "N/A", "NaN", "nan")
 """What stands for a missing value in a column of numbers. In a column of texts these are texts."""
@@ -31,7 +36,8 @@ def read_csv(path: Path, separator: str | None) -> Any:
     """A CSV or TSV file as a table of Arrow.
 
     Columns of numbers become numbers, but only if writing them as numbers loses nothing: `007` stays a text. An empty
-    field is missing. `NA` is missing among numbers; among texts it is a text, since it may be a class.
+    field is missing. `NA` is missing among numbers; among texts it is a text, since it may be a class. Between
+    semicolons, `1,5` is a number. Columns without a name and without a value are left out.
     """
     import pyarrow as pa
 
@@ -54,7 +60,7 @@ def read_csv(path: Path, separator: str | None) -> Any:
             f"the table {path} has no rows below its first line, which must hold the names of the columns "
             f"({', '.join(names)[:200]})."
         )
-    names = [name.strip() or f"column {place}" for place, name in enumerate(names)]
+    stated_names, names = names, [name.strip() or f"column {place}" for place, name in enumerate(names)]
     if len(set(names)) < len(names):
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise DatasetError(f"the table {path} has several columns named {', '.join(twice)}. Rename them.")
@@ -75,8 +81,13 @@ def read_csv(path: Path, separator: str | None) -> Any:
                 raise
     _refuse_without_header(path, names, table)
     _refuse_second_header(path, names, table)
-    columns = zip(names, table.columns, strict=True)
-    return pa.table([column if name.lower() in TEXT_NAMES else _typed(column) for name, column in columns], names)
+    comma = separator == ";"  # which is what spreadsheets write where a comma stands in numbers
+    columns = {
+        name: column if name.lower() in TEXT_NAMES else _typed(column, comma=comma)
+        for name, column, given in zip(names, table.columns, stated_names, strict=True)
+        if given.strip() or column.null_count < len(column)
+    }
+    return pa.table(columns)
 
 
 @dataclass(frozen=True)
@@ -198,8 +209,8 @@ def _separator(header: str) -> str:
     return max(_SEPARATORS, key=unquoted.count)
 
 
-def _typed(column: Any) -> Any:
-    """A column of texts as whole numbers or numbers, if all of it is such."""
+def _typed(column: Any, *, comma: bool) -> Any:
+    """A column of texts as whole numbers or numbers, if all of it is such; `comma`: 1,5 is a number, too."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -208,7 +219,9 @@ def _typed(column: Any) -> Any:
     numbers = pc.if_else(missing, pa.scalar(None, pa.string()), trimmed)
     if numbers.null_count == len(numbers):
         return column
-    for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_NUMBER, pa.float64())):
+    for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_DIGITS, None), (_NUMBER, pa.float64())):
         if pc.all(pc.match_substring_regex(numbers, pattern)).as_py():
-            return numbers.cast(kind)
+            return column if kind is None else numbers.cast(kind)
+    if comma and pc.all(pc.match_substring_regex(numbers, _NUMBER_WITH_COMMA)).as_py():
+        return pc.replace_substring(numbers, ",", ".").cast(pa.float64())
     return column

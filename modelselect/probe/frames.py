@@ -18,7 +18,11 @@ def frame_dataset(frame: Any) -> Any:
     import datasets
     import pyarrow as pa
 
+    given = type(frame).__name__
     try:
+        if is_a(frame, "polars", "DataFrame") and any(str(kind) == "Object" for kind in frame.dtypes):
+            # Arrow would get the places in memory of such values
+            return datasets.Dataset.from_dict({name: frame[name].to_list() for name in frame.columns})
         if is_a(frame, "pandas", "DataFrame"):
             frame = frame.rename(columns=str)
             may_hold = [c for c, kind in frame.dtypes.items() if str(kind) in ("object", "category")]
@@ -35,8 +39,9 @@ def frame_dataset(frame: Any) -> Any:
         return datasets.Dataset(plain_table(frame))
     except Exception as error:
         raise DatasetError(
-            f"the {type(frame).__name__} cannot be read as a table ({' '.join(str(error).split())[:300]}). Give each "
-            "column values of one kind. If a column holds arrays, give (list(frame[column]), labels)."
+            f"the {given} cannot be read as a table ({' '.join(str(error).split())[:300]}). Give each column values of "
+            "one kind, and ranges or periods as texts: frame[column].astype(str). If a column holds arrays, give "
+            "(list(frame[column]), labels)."
         ) from error
 
 

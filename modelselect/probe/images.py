@@ -62,6 +62,9 @@ def has_image_suffix(path: str) -> bool:
     return f".{suffix.lower()}" in SUFFIXES and not stem.endswith(("/", os.sep)) and stem != ""
 
 
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of the file that Git leaves in the place of a file that `git lfs` keeps."""
+
 _PLUGINS = {
     "JPEG": "Jpeg",
     "PNG": "Png",
@@ -208,7 +211,7 @@ def verify(raw: Raw, reading: Reading) -> Verified:
     """Raises what `decode` would raise, with less work: a JPEG is read to its end, but decoded at 1/8 of its size."""
     with _reasons():
         if isinstance(raw, np.ndarray):
-            if raw.dtype != np.uint8:
+            if raw.dtype != np.uint8 or not raw.size:
                 _of_pixels(raw, reading)
             return Verified(mark(raw, reading), None)
         image = _opened(raw, reading)
@@ -315,6 +318,8 @@ def _open(encoded: bytes, reading: Reading) -> Image:
 
     if not encoded:
         raise UnreadableError("empty file")
+    if encoded.startswith(LFS_POINTER):
+        raise UnreadableError("a pointer of Git LFS; get the file with `git lfs pull`")
     if _is_heic(encoded):
         return _open_heic(encoded)
     without_decoder = None
@@ -405,6 +410,8 @@ def _about_tiff(encoded: bytes) -> str:
 
 
 def _check_size(pixels: int, reading: Reading) -> None:
+    if not pixels:
+        raise UnreadableError("an image without pixels")
     if reading.max_pixels is not None and pixels > reading.max_pixels:
         raise UnreadableError(_too_large(f"the image has {pixels}", reading))
 
@@ -489,6 +496,8 @@ def _rgb(image: Image, white: int | None) -> Image:
 def _of_pixels(pixels: NDArray[Any], reading: Reading) -> Image:
     import PIL.Image
 
+    if not pixels.size:
+        raise UnreadableError("an image without pixels")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if is_16_bit(pixels):

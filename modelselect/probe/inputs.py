@@ -106,6 +106,11 @@ def _is_one(given: Any, modality: str) -> bool:
 def _rows(array: NDArray[Any], modality: str) -> Iterable[NDArray[Any]]:
     """The inputs in one array: images of several channels, grey images, or one image."""
     is_one_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)
+    if modality == IMAGE and array.ndim == 3 and not is_one_image and array.shape[0] in _CHANNELS[1:]:
+        raise InvalidInputError(
+            f"the input has the shape {array.shape}, which is that of one image with its channels first, and that of "
+            f"{array.shape[0]} grey images. Give x[None] for one image, or list(x) for {array.shape[0]}."
+        )
     return [array] if modality == IMAGE and is_one_image else array
 
 

@@ -71,8 +71,9 @@ class MemoryRows(Rows):
             raise UnreadableError("missing")
         if self._open is not None:
             return self._open(value)
-        if isinstance(value, np.ndarray) and self.modality == IMAGE and channels_first(value):
-            return np.moveaxis(value, 0, -1)
+        if isinstance(value, np.ndarray):
+            value = as_torch_takes(value)
+            return np.moveaxis(value, 0, -1) if self.modality == IMAGE and channels_first(value) else value
         return value
 
     def row_name(self, row: int) -> str:
@@ -87,7 +88,7 @@ def modality_of(value: Any) -> str:
     Raises:
         DatasetError: the input is none of these.
     """
-    if isinstance(value, (str, tuple)):  # a tuple is a pair of texts
+    if isinstance(value, str) or (isinstance(value, tuple) and are_pairs([value])):
         return TEXT
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
@@ -105,6 +106,12 @@ def modality_of(value: Any) -> str:
         f"inputs hold {type(value).__name__}; expected images (PIL or uint8 arrays), strings or arrays. "
         "For image files, give the folder that holds one folder for each class."
     )
+
+
+def as_torch_takes(array: NDArray[Any]) -> NDArray[Any]:
+    """The array in the machine's order of bytes and with numbers of 64 bits at most, since tensors have no others."""
+    kind = np.dtype(np.float64) if array.dtype.kind == "f" and array.dtype.itemsize > 8 else array.dtype
+    return array.astype(kind.newbyteorder("="), copy=False)
 
 
 def channels_first(pixels: NDArray[Any]) -> bool:

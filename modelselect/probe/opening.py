@@ -20,6 +20,7 @@ from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import check_wanted, choose_split
 from modelselect.probe.targets import Targets
 from modelselect.utils.target_kinds import LABEL_SETS, RELEVANCE, TARGET_KINDS
+from modelselect.utils.text import as_python
 from modelselect.utils.versions import PROBE_LIBRARIES, numeric_versions
 
 
@@ -41,6 +42,8 @@ class ProbeSettings:
     targets: str | None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, as_python(getattr(self, field.name)))
         for name, several in (("label", True), ("input", True), ("split", False), ("targets", False)):
             _check_names(name, getattr(self, name), several=several)
         if self.targets is not None and self.targets not in TARGET_KINDS:

@@ -7,7 +7,8 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from modelselect.probe.columns import Label
 from modelselect.probe.csv_files import read_csv
 from modelselect.probe.dataset_folders import check_cards, check_files, outside
 from modelselect.probe.huggingface import HuggingFaceRows, rows_of
-from modelselect.probe.images import has_image_suffix
+from modelselect.probe.images import LFS_POINTER, has_image_suffix
 from modelselect.probe.listing import Listings, some
 from modelselect.probe.paths import Origin
 from modelselect.probe.rows import IMAGE, Rows, Splits
@@ -169,6 +170,14 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
         for file in files:
             if not stat.S_ISREG(file.stat().st_mode):
                 raise DatasetError(f"the table {file} is a folder, a pipe or a device; expected a file.")
+            with file.open("rb") as opened:
+                start = opened.read(len(LFS_POINTER))
+            if start == LFS_POINTER:
+                raise DatasetError(
+                    f"the table {file} is a pointer of Git LFS, not the table itself. Get it with `git lfs pull`."
+                )
+            if not start:
+                raise DatasetError(f"the table {file} is an empty file; expected at least two rows, of two classes.")
         if kind == "csv":
             parts = [datasets.Dataset(read_csv(file, separator)) for file in files]
             return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
@@ -195,8 +204,22 @@ def _prepared(builder: Any, files: Iterable[str | Path]) -> Any:
     packed = [file for file in files if Path(file).suffix.lower() == ".parquet"]
     if packed:
         check_parquet(packed, builder)
-    builder.download_and_prepare(verification_mode="no_checks")
+    with _without_log():
+        builder.download_and_prepare(verification_mode="no_checks")
     return builder.as_dataset()
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Keeps `datasets` from writing about an error that it raises, too."""
+    from datasets.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _check_json(path: Path) -> None:

@@ -166,6 +166,11 @@ def tagged_columns(dataset: Any, input: Any, label: Label) -> TaggedRows | None:
     feature = features[tags[0]].feature
     names = feature.names if kind(feature) == "ClassLabel" else None
     columns = dataset.with_format(None).select_columns([words, tags[0]])[:]
+    if len(dataset) == 1 and any(" " in str(word) for word in columns[words][0] or ()):
+        raise DatasetError(
+            f"the table has one row, whose columns {words!r} and {tags[0]!r} hold lists of texts and labels, as if "
+            "each list were a column. Read the file yourself, and give pandas.DataFrame(columns)."
+        )
     rows = TaggedRows(columns[words], columns[tags[0]], names=names, has_columns=True)
     rows.notes = {"input": words, "label": tags[0]}
     return rows

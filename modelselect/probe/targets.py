@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -98,6 +98,7 @@ def read_targets(given: GivenLabels | Labels, kind: str | None) -> Labels | Targ
             f"the dataset has classes, and the task needs {TARGET_KINDS[kind]}. Give a table with a column of them and "
             "name it with label= (--label), or leave out task= (--task)."
         )
+    given = _with_lists(given)
     if kind == CLASSES:
         return given.classes()
     if kind is not None:
@@ -110,6 +111,14 @@ def read_targets(given: GivenLabels | Labels, kind: str | None) -> Labels | Targ
         if _may_be_label_sets(given.values):
             return _read_label_sets(given, chosen=False)
         raise
+
+
+def _with_lists(given: GivenLabels) -> GivenLabels:
+    """The labels with lists in place of Python's sets."""
+    values = None if columns_of(given.values) is not None else opened(given.values)
+    if not isinstance(values, list) or not any(isinstance(value, (set, frozenset)) for value in values):
+        return given
+    return replace(given, values=[sorted(v, key=str) if isinstance(v, (set, frozenset)) else v for v in values])
 
 
 def number_strata(values: NDArray[np.float64]) -> NDArray[np.int64]:

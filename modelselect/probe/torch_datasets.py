@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError
 from modelselect.probe.labels import REGRESSION, SEVERAL, GivenLabels, one_name
-from modelselect.probe.memory import channels_first, modality_of
+from modelselect.probe.memory import as_torch_takes, channels_first, modality_of
 from modelselect.probe.paths import Origin, origin_of_paths
 from modelselect.probe.rows import ARRAY, IMAGE, TEXT, Check, Rows
 from modelselect.utils.class_labels import LabelReader, one_hot
@@ -76,14 +76,19 @@ class TorchRows(Rows):
                 f"{_one_class(label)!r}. Give (inputs, labels), or a dataset whose `targets` are what it yields."
             )
         value = _array_if_tensor(value)
+        if value is None or (isinstance(value, tuple) and None in value):
+            raise UnreadableError("missing")
+        if self._origin is not None and isinstance(value, str):
+            return self._origin.read(value)
+        if (found := _kind_of(value)) != self.modality:
+            raise UnreadableError(f"no {self.modality}, but {found}")
         if isinstance(value, np.ndarray):
+            value = as_torch_takes(value)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise UnreadableError("NaN or infinity")
             if self.modality == IMAGE and channels_first(value):
                 value = np.moveaxis(value, 0, -1)
-        if value is None:
-            raise UnreadableError("missing")
-        return value if self._origin is None else self._origin.read(str(value))
+        return str(value) if isinstance(value, str) else value
 
     def _origin_of_paths(self) -> Origin | None:
         """Where the files are, if the dataset yields paths of image files; None if it yields texts."""
@@ -320,6 +325,16 @@ def _advice(input: str, label: str) -> str:
     return f"Say which is which: give ([dataset[row]{input} {rows}, [dataset[row]{label} {rows})."
 
 
+def _kind_of(value: Any) -> str:
+    """The modality of an input, or the name of its type if it has none."""
+    try:
+        return modality_of(value)
+    except DatasetError:
+        if isinstance(value, np.ndarray):
+            raise
+        return type(value).__name__
+
+
 def _key(keys: Any, wanted: Sequence[str]) -> str | None:
     """The only one of the wanted keys that is there."""
     found = [key for key in keys if isinstance(key, str) and key.lower() in wanted]
@@ -329,7 +344,7 @@ def _key(keys: Any, wanted: Sequence[str]) -> str | None:
 def _plain(label: Any) -> Any:
     """The Python value of a label that may be a tensor or a NumPy number; an array of several."""
     label = _array_if_tensor(label)
-    return label.item() if isinstance(label, (np.ndarray, np.generic)) and label.ndim == 0 else label
+    return label.item() if isinstance(label, (np.ndarray, np.generic)) and label.size == 1 else label
 
 
 def _one_class(label: Any) -> Any:
@@ -338,10 +353,13 @@ def _one_class(label: Any) -> Any:
     if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) > 1:
         classes = one_hot(np.asarray(value)[None])
         return None if classes is None else int(classes[0])
+    if isinstance(value, float) and np.isfinite(value) and not value.is_integer():
+        with np.errstate(over="ignore"):
+            return float(np.float32(value))  # as a tensor holds the number of a list
     try:
         read = LabelReader("labels", DatasetError, REGRESSION, SEVERAL).read([value])
     except DatasetError:
-        return f"a {type(label).__name__}"
+        return f"a {type(value).__name__}"
     return read.values.tolist()[0] if len(read.values) else None
 
 
@@ -366,7 +384,9 @@ def _class_names(dataset: Dataset[Any]) -> tuple[Any, ...] | None:
         key = _key(features, _LABEL_KEYS)
         names = getattr(features[key], "names", None) if key is not None else None
     else:
-        names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
+        given = (getattr(dataset, name, None) for name in ("classes", "categories"))
+        lists = (opened(value) for value in given if isinstance(value, (list, tuple, np.ndarray)))
+        names = next((list(value) for value in lists if value is not None and len(value)), None)
     if getattr(dataset, "target_transform", None) is not None or not isinstance(names, (list, tuple)) or not names:
         return None
     return tuple(tuple(name) if isinstance(name, list) else name for name in names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -21,6 +20,9 @@ DEEPEST = 60
 LARGEST = 10**18
 """Of whole numbers. Larger ones count nothing, and break arithmetic."""
 
+LARGEST_FLOAT = 1e300
+"""Of other numbers. Larger ones overflow where they are shown in per cent."""
+
 
 def plain(value: Any, where: str, depth: int = 0) -> Any:
     """The JSON value with valid texts.
@@ -33,8 +35,9 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        if not (abs(value) <= LARGEST if isinstance(value, int) else math.isfinite(value)):
-            raise refused(where, value, "a finite number" + (f" up to {LARGEST:.0e}" if isinstance(value, int) else ""))
+        largest = LARGEST if isinstance(value, int) else LARGEST_FLOAT
+        if not abs(value) <= largest:
+            raise refused(where, value, f"a finite number up to {largest:.0e}")
         return value
     if depth > DEEPEST:
         raise LeaderboardError(f"{where} is nested more than {DEEPEST} levels deep")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -36,13 +38,26 @@ def array_of_tensor(tensor: Any) -> NDArray[Any]:
 
 
 def columns_of(table: Any) -> Mapping[str, Any] | None:
-    """The columns of a table of pandas, polars or PyArrow by name; None for anything else."""
+    """The columns of a table of pandas, polars or PyArrow by name; None for anything else.
+
+    Of columns with one name, each but the first gets its number, as `pandas.read_csv` names them.
+
+    >>> import pandas as pd
+    >>> list(columns_of(pd.DataFrame([[1, 2, 3]], columns=["a", "a", 1])))
+    ['a', 'a.1', '1']
+    """
     if not is_table(table):
         return None
-    names = table.column_names if is_a(table, "pyarrow", "Table", "RecordBatch") else table.columns
-    if is_a(table, "pandas", "DataFrame"):
-        return {str(name): table.iloc[:, place] for place, name in enumerate(names)}
-    return {name: table[name] for name in names}
+    of_arrow = is_a(table, "pyarrow", "Table", "RecordBatch")
+    names = list(map(str, table.column_names if of_arrow else table.columns))
+    taken = set(names)
+    named: dict[str, Any] = {}
+    for place, name in enumerate(names):
+        if (own := name) in named:
+            own = next(other for number in itertools.count(1) if (other := f"{name}.{number}") not in taken)
+            taken.add(own)
+        named[own] = table.iloc[:, place] if is_a(table, "pandas", "DataFrame") else table[place if of_arrow else name]
+    return named
 
 
 def is_sequence(value: Any) -> bool:
@@ -75,19 +90,24 @@ def opened(values: Any) -> NDArray[Any] | list[Any] | None:
             else list(values)
         )
     elif is_a(values, "polars", "Series"):
-        values = values.to_list()
+        values = values.to_numpy() if _holds_numbers(values.dtype) and not values.null_count() else values.to_list()
     elif is_a(values, "pyarrow", "Array", "ChunkedArray"):
-        values = values.to_pylist()
+        values = np.asarray(values) if _holds_numbers(values.type) and not values.null_count else values.to_pylist()
     elif not isinstance(values, (np.ndarray, list)):
         if not is_sequence(values):
             return None
         values = np.asarray(values) if hasattr(values, "__array__") else list(values)
     if isinstance(values, list):
         return values
-    array: NDArray[Any] = values
+    array = np.asarray(values)  # not a matrix, whose rows are matrices
     if array.ndim == 0 or array.dtype.kind in "biufc":
         return array
     return list(array) if array.dtype.kind in "Mm" else _listed(array)
+
+
+def _holds_numbers(kind: Any) -> bool:
+    """True for a type of polars or Arrow whose values an array of NumPy holds unchanged: no texts, no decimals."""
+    return re.fullmatch(r"u?int(8|16|32|64)|(half)?float(32|64)?|double|bool(ean)?", str(kind).lower()) is not None
 
 
 def _nullable(values: Any) -> bool:

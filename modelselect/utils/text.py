@@ -102,6 +102,18 @@ def valid_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def as_python(value: Any) -> Any:
+    """A number or a text of NumPy, alone or in a list, as the one of Python, whose `repr` is what a person types.
+
+    >>> import numpy as np
+    >>> as_python(np.str_("a")), as_python([np.float64(0.5), 2])
+    ('a', [0.5, 2])
+    """
+    if type(value) in (list, tuple):
+        return type(value)(map(as_python, value))
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
 def with_unit(count: float) -> str:
     """A count in three digits: `999` -> `999`, `1234567` -> `1.23M`."""
     return f"{count:.0f}" if count < 999.5 else short_number(count)

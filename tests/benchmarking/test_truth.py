@@ -11,7 +11,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.benchmarking.benchmark import Benchmark
-from modelselect.benchmarking.truth import Truth, read_models, read_truth, write_truth
+from modelselect.benchmarking.truth import Truth, read_models, read_scores, read_truth, write_truth
 from modelselect.errors import InvalidInputError, UnknownNameError
 from modelselect.history import ACCURACY, Result
 
@@ -74,6 +74,9 @@ def test_a_history_is_a_truth(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "has the columns a, b; expected dataset, model and accuracy"),
         ("dataset,model,accuracy\n", "holds no accuracy"),
         ("", "cannot be read as a CSV file"),
+        ("dataset,model,accuracy\nd,a,50,60,70\nd,b,60\n", "rows with more cells than its first line"),
+        ("dataset,model,accuracy\nd,,50\nd,b,60\n", "line 2: model is empty"),
+        ("model,d\na,50\n,60\n", "line 3: model is empty"),
     ],
 )
 def test_a_truth_that_cannot_be_says_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
@@ -102,3 +105,23 @@ def test_published_accuracies_are_known_by_name() -> None:
     assert "TencentARC/SFDA" in truth.notes[-2]
     with pytest.raises(UnknownNameError, match="cnns-11x11"):
         read_truth("truth:cnns-11x12")
+
+
+def test_a_frame_whose_cells_would_be_lost_is_refused() -> None:
+    twice = pd.DataFrame([["a", 50, 60], ["b", 10, 70]], columns=["model", "d", "d"])
+    with pytest.raises(InvalidInputError, match="several columns named d"):
+        read_truth(twice)
+    with pytest.raises(InvalidInputError, match="model is empty"):
+        read_truth(pd.DataFrame({"model": [None, "b"], "d": [50, 60]}))
+    levels = pd.DataFrame({("model", ""): ["a", "b"], ("d", "x"): [50, 60]})
+    with pytest.raises(InvalidInputError, match="expected dataset, model and accuracy"):
+        read_truth(levels)
+
+
+def test_what_else_is_wrong_with_tables_is_said() -> None:
+    with pytest.raises(InvalidInputError, match="columns names modell; expected only model"):
+        read_truth(pd.DataFrame({"name": ["a", "b"], "d": [50, 60]}), columns={"modell": "name"})
+    with pytest.raises(InvalidInputError, match="scores is a dict"):
+        read_scores({"logme": 1})
+    with pytest.raises(InvalidInputError, match="parameters is -5"):
+        read_models({"a": {"parameters": -5}})

@@ -9,10 +9,11 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import modelselect as ms
-from modelselect.errors import EvidenceError, InvalidInputError
+from modelselect.errors import DatasetError, EvidenceError, InvalidInputError
 from modelselect.evaluation.settings import Settings
 from modelselect.history import Result
 
@@ -135,3 +136,26 @@ def test_numbers_that_no_float_holds_are_refused() -> None:
         ms.agreement([1, 2, 10**400], [1, 2, 3])
     with pytest.raises(InvalidInputError, match="no numbers"):
         ms.archi2vec.similarity([[1, 10**400]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"layers": np.int64(2)}, "layers is 2;"),
+        ({"precision": np.float64(0.5)}, "precision is 0.5;"),
+        ({"split": np.array(3)}, "split is 3;"),
+        ({"task": np.str_("")}, "task is '';"),
+        ({"prompt": [np.str_("no place")]}, r"prompt is \['no place'\];"),
+    ],
+)
+def test_values_of_numpy_are_shown_as_they_are_typed(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        ms.select((np.zeros((12, 3)), [0, 1] * 6), ["embedded:plain.letters"], **settings)
+
+
+def test_names_of_columns_that_numpy_holds_are_shown_as_they_are_typed() -> None:
+    table = pd.DataFrame({"text": [f"text {row}" for row in range(12)], "label": [0, 1] * 6})
+    with pytest.raises(DatasetError, match="label='clas' is not a column"):
+        ms.Probe.of(table, label=np.str_("clas"))
+    with pytest.raises(DatasetError, match=r"input='te' is not a column"):
+        ms.Probe.of(table, input=np.str_("te"))

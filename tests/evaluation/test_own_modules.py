@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import modelselect as ms
-from modelselect.errors import NothingRankedError
+from modelselect.errors import InvalidInputError, NothingRankedError
 from modelselect.evaluation import description
 from modelselect.verification import FineTuning
 
@@ -344,3 +344,11 @@ def test_of_a_model_of_images_and_texts_the_tower_is_asked_for() -> None:
     with pytest.raises(NothingRankedError, match=r"give its vision tower: module\.vision_model"):
         rank(module, PICTURES)
     assert rank(module.vision_model, PICTURES).best.feature_dim == 16
+
+
+def test_what_is_no_candidate_is_shown_in_a_few_words() -> None:
+    whole = {"mine": torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(50)))}
+    with pytest.raises(InvalidInputError, match=r"^a dict is not a candidate"):
+        ms.select((np.zeros((12, 8)), [0, 1] * 6), [whole], progress=False)
+    with pytest.raises(InvalidInputError, match=r"^3 is not a candidate"):
+        ms.select((np.zeros((12, 8)), [0, 1] * 6), [3], progress=False)

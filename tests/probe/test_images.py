@@ -693,3 +693,11 @@ def test_pixels_in_other_types_are_arrays_and_the_advice_of_an_image_model_works
     assert fixed.dtype == np.uint8
     board = ms.select((fixed, labels), "embedded:plain*", estimators="centroid", progress=False)
     assert len(board.rows) > 0
+
+
+def test_a_pointer_of_git_lfs_is_called_what_it_is(tmp_path: Path) -> None:
+    for row in range(24):
+        (tmp_path / "ab"[row % 2]).mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (row, 0, 0)).save(tmp_path / "ab"[row % 2] / f"{row}.png")
+    (tmp_path / "a" / "0.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n")
+    assert Probe.of(tmp_path).skipped == (("a/0.png", "a pointer of Git LFS; get the file with `git lfs pull`"),)

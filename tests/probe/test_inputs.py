@@ -14,6 +14,7 @@ from PIL import Image
 from modelselect.errors import InvalidInputError
 from modelselect.probe.images import Reading, UnreadableError
 from modelselect.probe.inputs import inputs_of
+from modelselect.probe.probe import Probe
 
 PIXELS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 
@@ -84,3 +85,31 @@ def test_what_is_missing_is_named_when_it_is_read() -> None:
 def test_another_kind_is_refused_with_advice(given: Any, modality: str, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words):
         inputs_of(given, modality)
+
+
+@pytest.mark.parametrize("given", [np.zeros((3, 8, 9), np.uint8), torch.zeros(4, 8, 9, dtype=torch.uint8)])
+def test_one_image_with_its_channels_first_is_not_taken_for_grey_images(given: Any) -> None:
+    with pytest.raises(InvalidInputError, match="Give x\\[None\\] for one image, or list\\(x\\)"):
+        inputs_of(given, "image")
+    assert len(inputs_of(given[None], "image")) == 1
+    assert len(inputs_of(list(given), "image")) == len(given)
+    assert len(inputs_of(given[:1], "image")) == 1
+    assert len(inputs_of(np.zeros((5, 8, 9), np.uint8), "image")) == 5
+
+
+@pytest.mark.parametrize(
+    "empty", [np.zeros((0, 8, 3), np.uint8), np.zeros((8, 0), np.uint16), Image.new("RGB", (0, 3))]
+)
+def test_an_image_without_pixels_cannot_be_read(empty: Any) -> None:
+    with pytest.raises(UnreadableError, match="without pixels"):
+        inputs_of([empty], "image")[0].read(Reading(white=255))
+    assert Probe.of(([empty, *[PIXELS] * 11], [0, 1] * 6)).skipped == (("row 0", "an image without pixels"),)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">u2", ">i4", "longdouble"])
+def test_rows_are_numbers_that_tensors_take(kind: str) -> None:
+    numbers = (np.arange(36).reshape(12, 3) * 10).astype(kind)
+    probe = Probe.of((numbers, [0, 1] * 6))
+    assert torch.from_numpy(probe.item(4)).tolist() == numbers[4].tolist()
+    native = {"longdouble": "f8"}.get(kind, kind.replace(">", "<"))
+    assert probe.fingerprint == Probe.of((numbers.astype(native), [0, 1] * 6)).fingerprint

@@ -107,7 +107,8 @@ def test_a_csv_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     for content, message in (
         ("text,label\na,b,c\n", r"cannot be read \(CSV parse error: Expected 2 columns, got 3"),
         ("text,text,label\na,b,c\n", "several columns named text"),
-        ("", "no rows below its first line"),
+        ("", "is an empty file"),
+        ("\n", "no rows below its first line"),
         ("text,label\n", "no rows below its first line"),
         ("text,label\ncaf\xe9,1\n".encode("latin-1"), "not in UTF-8"),
     ):
@@ -641,3 +642,107 @@ def test_an_empty_group_of_rows_in_a_parquet_file_is_no_fault(tmp_path: Path) ->
         writer.write_table(table[:0])
         writer.write_table(table)
     assert len(Probe.of(tmp_path / "x.parquet")) == 12
+
+
+def test_columns_of_one_name_are_all_read() -> None:
+    numbers = np.random.default_rng(0).normal(size=(12, 4))
+    expected = Probe.of((numbers, CODES)).fingerprint
+    for names in (list("aabb"), ["1", 1, 2, 3]):
+        assert Probe.of((pd.DataFrame(numbers, columns=names), CODES)).fingerprint == expected
+    table = pa.Table.from_arrays([pa.array(column) for column in numbers.T], list("aabc"))
+    assert Probe.of((table, CODES)).fingerprint == expected
+    targets = Probe.of((TEXTS, pd.DataFrame(numbers, columns=list("aabb"))), targets="numbers")
+    assert targets.target_names == ("a", "a.1", "b", "b.1")
+
+
+def test_the_rows_of_a_matrix_are_those_of_its_array() -> None:
+    numbers = np.random.default_rng(0).normal(size=(12, 4))
+    probe = Probe.of((np.asmatrix(numbers), CODES))
+    assert probe.item(0).shape == (4,)
+    assert probe.fingerprint == Probe.of((numbers, CODES)).fingerprint
+
+
+def test_a_frame_of_pictures_may_be_of_polars() -> None:
+    polars = pytest.importorskip("polars")
+    pictures = [Image.fromarray(noise(i)) for i in range(12)]
+    frame = polars.DataFrame({"image": polars.Series(pictures, dtype=polars.Object), "label": CODES})
+    assert contents(Probe.of(frame)) == [picture.tobytes() for picture in pictures]
+    classes = polars.DataFrame({"text": TEXTS, "label": polars.Series(CODES, dtype=polars.Object)})
+    assert Probe.of(classes).class_names == ("007", "042")
+
+
+def test_the_refusal_of_a_frame_names_the_frame_and_its_advice_works() -> None:
+    frame = pd.DataFrame({"text": TEXTS, "label": pd.cut(np.arange(12), 3)})
+    said = refusal(frame)
+    assert said.startswith("the DataFrame cannot be read as a table")
+    assert "frame[column].astype(str)" in said
+    assert Probe.of(frame.assign(label=frame["label"].astype(str))).n_classes == 3
+
+
+def test_what_a_spreadsheet_writes_besides_the_table_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text,label,,\n" + "".join(f"{text},{code},,\n" for text, code in zip(TEXTS, CODES, strict=True)))
+    assert Probe.of(path).fingerprint == Probe.of(TABLE).fingerprint
+
+
+def test_numbers_with_a_comma_are_numbers_between_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text;label\n" + "".join(f"{text};{row},{row}5\n" for row, text in enumerate(TEXTS)))
+    probe = Probe.of(path)
+    assert probe.target_kind == "numbers"
+    assert probe.targets[:3, 0].tolist() == [0.05, 1.15, 2.25]  # type: ignore[index]
+    path.write_text("text;label\n" + "".join(f"{text};{row % 2}\n" for row, text in enumerate(TEXTS)))
+    assert Probe.of(path).class_names == ("0", "1")
+    path.write_text("text\tlabel\n" + "".join(f"{text}\t{row % 2},2\n" for row, text in enumerate(TEXTS)))
+    assert Probe.of(path).class_names == ("0,2", "1,2")
+
+
+def test_a_table_that_was_written_as_one_object_of_lists_is_no_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"text": TEXTS, "label": CODES}))
+    assert "give pandas.DataFrame(columns)" in refusal(path)
+    assert Probe.of(pd.DataFrame(json.loads(path.read_text()))).fingerprint == Probe.of(TABLE).fingerprint
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.jsonl", "table.parquet"])
+def test_empty_files_and_pointers_of_git_are_called_what_they_are(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n")
+    assert "a pointer of Git LFS" in refusal(path)
+    path.write_text("")
+    assert "is an empty file" in refusal(path)
+
+
+def test_what_a_library_writes_of_a_damaged_file_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table\x1b[31m.jsonl"
+    path.write_text('{"text": "one", "label": "a"}\n{"text": "two", "lab')
+    assert "cannot be read" in refusal(path)
+    assert "Failed" not in capfd.readouterr().err
+
+
+def test_long_whole_numbers_lose_no_digit_in_a_csv_file(tmp_path: Path) -> None:
+    ids = ["4611686018427387904", "4611686018427387905", "9007199254740993"]
+    rows = "".join(f"text {row},{ids[row % 3]}\n" for row in range(12))
+    assert set(Probe.of(written(tmp_path / "a.csv", f"text,label\n{rows}")).class_names) == set(ids)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+@pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1", "bool"])
+@pytest.mark.parametrize("width", [1, 4])
+def test_tables_of_numbers_are_their_arrays(library: str, kind: str, width: int) -> None:
+    numbers = (np.random.default_rng(0).normal(size=(12, width)) * 50 + 100).astype(kind)
+    columns = {f"c{place}": column for place, column in enumerate(numbers.T)}
+    table = pa.table(columns) if library == "pyarrow" else pytest.importorskip("polars").DataFrame(columns)
+    probe = Probe.of((table, CODES))
+    assert probe.item(0).dtype == numbers.dtype
+    assert probe.fingerprint == Probe.of((numbers, CODES)).fingerprint
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_one_hot_tables_of_any_library_are_classes(library: str) -> None:
+    codes = np.eye(3)[np.arange(12) % 3]
+    columns = {f"c{place}": column for place, column in enumerate(codes.T)}
+    table = pa.table(columns) if library == "pyarrow" else pytest.importorskip("polars").DataFrame(columns)
+    assert Probe.of((TEXTS, table)).class_names == ("c0", "c1", "c2")

@@ -171,3 +171,12 @@ def test_too_few_numbers_to_hold_some_out_are_not_called_classes() -> None:
 def test_rows_of_several_classes_name_the_task_that_takes_them() -> None:
     with pytest.raises(DatasetError, match=r"not one-hot.*give task='multi-label' \(--task multi-label\)"):
         Probe.of((TEXTS, np.ones((40, 3))), targets="classes")
+
+
+def test_sets_of_python_are_sets_of_labels() -> None:
+    texts, lists = [f"text {row}" for row in range(12)], [["a"], ["b", "a"], []] * 4
+    expected = Probe.of((texts, lists))
+    assert expected.target_kind == "label_sets"
+    for kind in (set, frozenset):
+        assert Probe.of((texts, [kind(labels) for labels in lists])).fingerprint == expected.fingerprint
+    assert Probe.of((texts, [{"a"}, {"b"}] * 6)).class_names == ("a", "b")

@@ -352,3 +352,73 @@ def test_a_row_of_another_kind_among_images_is_left_out_and_named() -> None:
 def test_names_of_classes_may_be_numbers() -> None:
     dataset = Made(lambda row: (picture(row), row % 2), classes=[7, 9])
     assert Probe.of(dataset).class_names == ("7", "9")
+
+
+class Rows(Dataset[Any]):
+    """A dataset of given rows, with attributes."""
+
+    def __init__(self, rows: Sequence[Any], **attributes: Any) -> None:
+        self.rows = rows
+        self.__dict__.update(attributes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.rows[row]
+
+
+NUMBERS = [row / 7 for row in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        TensorDataset(torch.zeros(12, 3), torch.tensor(NUMBERS)),
+        TensorDataset(torch.zeros(12, 3), torch.tensor(NUMBERS)[:, None]),
+        TensorDataset(torch.zeros(12, 3), torch.tensor(NUMBERS, dtype=torch.float64)),
+        Rows([(np.zeros(3), torch.tensor([number])) for number in NUMBERS]),
+        Rows([(np.zeros(3), torch.tensor(number)) for number in NUMBERS], targets=NUMBERS),
+        Rows([(np.zeros(3), number) for number in NUMBERS], targets=torch.tensor(NUMBERS)),
+        Rows([(np.zeros(3), np.array([number])) for number in NUMBERS], y=np.array(NUMBERS)[:, None]),
+    ],
+)
+def test_numbers_are_read_in_whatever_list_and_form(dataset: Any) -> None:
+    probe = Probe.of(dataset)
+    assert probe.target_kind == "numbers"
+    np.testing.assert_allclose(probe.targets[:, 0], NUMBERS, rtol=1e-6)  # type: ignore[index]
+
+
+def test_numbers_that_the_list_of_a_dataset_tells_otherwise_are_refused() -> None:
+    with pytest.raises(DatasetError, match="has the label"):
+        Probe.of(Rows([(np.zeros(3), number) for number in NUMBERS], targets=NUMBERS[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ("a text", "no image, but text"),
+        (("a", "pair"), "no image, but text"),
+        (np.zeros(5), "no image, but array"),
+        ((Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8))), "no image, but tuple"),
+        (None, "missing"),
+    ],
+)
+def test_a_row_of_another_modality_is_left_out_and_named(other: Any, reason: str) -> None:
+    rows = [(other if row == 3 else picture(row), row % 2) for row in range(20)]
+    assert dict(Probe.of(Rows(rows)).skipped) == {"row 3": reason}
+
+
+def test_a_pair_that_lacks_a_text_is_left_out_and_named() -> None:
+    rows = [(("one", None if row == 3 else f"two {row}"), row % 2) for row in range(20)]
+    assert dict(Probe.of(Rows(rows)).skipped) == {"row 3": "missing"}
+
+
+def test_tuples_that_are_no_pairs_of_texts_are_refused_in_words() -> None:
+    with pytest.raises(DatasetError, match="inputs hold tuple"):
+        Probe.of(Rows([((picture(row), picture(row)), row % 2) for row in range(20)]))
+
+
+def test_names_of_classes_may_be_an_array() -> None:
+    dataset = Rows([(picture(row), row % 2) for row in range(20)], classes=np.array(["cat", "dog"]))
+    assert Probe.of(dataset).class_names == ("cat", "dog")

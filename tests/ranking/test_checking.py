@@ -182,6 +182,7 @@ def test_the_page_of_a_board_with_a_wrong_value_is_drawn(tmp_path: Path) -> None
         (("rows", 0, "verified_interval"), [1], "rows[0].verified_interval has 1 values; expected 2"),
         (("rows", 0, "candidate", "metadata", "parameters"), -3, "rows[0].candidate.metadata.parameters is -3"),
         (("confidence",), float("inf"), "confidence is inf; expected a finite number"),
+        (("provenance", "task"), {"chance": 1.7e308}, "task.chance is 1.7e+308; expected a finite number up to 1e+300"),
         (("provenance", "budget", "spent", "passes"), "many", "provenance.budget.spent.passes is 'many'"),
     ],
 )

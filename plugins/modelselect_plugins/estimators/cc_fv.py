@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import modelselect as ms
 from modelselect.errors import InvalidInputError, NotApplicableError
+from modelselect_plugins.estimators._shared.classes import class_indices
 from modelselect_plugins.estimators._shared.distances import centred, squared_distances, squared_norms
 
 Matrix = NDArray[np.float64]
@@ -86,6 +87,7 @@ class CCFV(ms.Estimator):
         assert evidence.features is not None
         assert evidence.labels is not None
         features = centred(evidence.features)
+        class_indices(evidence.labels, self.name)  # raises for what is no class
         images = [np.flatnonzero(evidence.groups == image) for image in np.unique(evidence.groups)]
         distances = [
             _wasserstein([features[rows] for rows in of_images])
