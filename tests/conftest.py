@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from modelselect import Backbone, Candidate, Zoo
     from modelselect.host.host import Host
     from tests.hub.server import Hub
+
+# On a busy machine, an example may take any time.
+settings.register_profile("any time", deadline=None)
+settings.load_profile("any time")
 
 # Idle threads sleep instead of spinning, as on the command line; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

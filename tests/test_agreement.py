@@ -102,7 +102,7 @@ rankings = st.integers(2, 12).flatmap(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rankings)
 @pytest.mark.filterwarnings("ignore:An input array is nearly constant")
 def test_measures_are_scipys_finite_within_bounds_and_blind_to_the_order_of_candidates(
@@ -122,7 +122,7 @@ def test_measures_are_scipys_finite_within_bounds_and_blind_to_the_order_of_cand
         assert getattr(backwards, name) == pytest.approx(getattr(found, name), abs=1e-6), name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), min_size=2, max_size=7), st.integers(1, 8))
 def test_regret_is_its_expected_value_over_every_way_to_break_ties(pairs: list[tuple[int, int]], k: int) -> None:
     predicted, truth = zip(*pairs, strict=True)

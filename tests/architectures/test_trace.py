@@ -68,7 +68,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("rsta"), st.integers(0, 99), st.integ
 
 
 @given(STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_data_flow_becomes_exactly_its_graph(steps: list[tuple[str, int, int]]) -> None:
     unary = {"r": torch.relu, "s": torch.sigmoid, "t": torch.tanh}
     flow: nx.DiGraph[int] = nx.DiGraph()

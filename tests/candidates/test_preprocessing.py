@@ -50,7 +50,7 @@ def whole(preprocessing: Any, image: Image.Image) -> torch.Tensor:
 sides = st.integers(1, 300)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     width=sides,
     height=sides,

@@ -38,7 +38,7 @@ def test_a_saturated_score_ranks_all_candidates_alike() -> None:
     assert normalised_ranks(5 + rounding).tolist() == [0.5] * 12
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=12), st.floats(1e-3, 1e3))
 def test_normalised_ranks_keep_the_order_and_share_ties(whole: list[int], unit: float) -> None:
     scores = np.array(whole) * unit

@@ -73,7 +73,7 @@ def rank(dataset: Any, candidates: Any, **settings: Any) -> ms.Leaderboard:
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.booleans(), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_resample_is_four_fifths_of_every_class_without_copies(sizes: list[int], gap: bool, number: int) -> None:
     labels = np.repeat(np.arange(len(sizes)) - int(gap), sizes)  # with unlabelled rows, which are a stratum, too
     evidence = ms.Evidence.of(features=np.arange(len(labels))[:, None], labels=labels)

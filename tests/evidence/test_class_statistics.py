@@ -13,7 +13,7 @@ from modelselect.evidence.statistics import FeatureStatistics
 from tests.evidence.material import draw, of_rows
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(1, 40))
 def test_class_statistics_are_those_of_each_class(seed: int, n: int, d: int) -> None:
     x, labels = draw(n, d, seed)

@@ -17,7 +17,7 @@ from modelselect.evidence.linear_algebra import (
 from modelselect.evidence.statistics import FeatureStatistics
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
 def test_the_solution_is_that_of_the_pseudoinverse_where_the_matrix_is_singular(
     seed: int, size: int, rank: int

@@ -91,7 +91,7 @@ def filled(path: Path, results: list[Result], facts: list[tuple[str, str, int]])
     return history
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(left=st.tuples(RESULTS, FACTS), right=st.tuples(RESULTS, FACTS))
 def test_merging_is_idempotent_and_commutative_and_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory,

@@ -140,6 +140,4 @@ class HistoryMachine(RuleBasedStateMachine):
 
 
 TestHistoryMachine = HistoryMachine.TestCase
-TestHistoryMachine.settings = settings(
-    max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestHistoryMachine.settings = settings(max_examples=6, stateful_step_count=15, suppress_health_check=list(HealthCheck))

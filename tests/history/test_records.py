@@ -31,7 +31,7 @@ RECIPES = st.builds(
     lora_rank=st.integers(1, 64),
 )
 
-CALM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def described(recipe: FineTuning, method: str = "full") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from modelselect.probe.sampling import allocate
 from tests.probe.material import folder_of, noise
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.randoms(use_true_random=False))
 def test_the_order_in_which_the_file_system_lists_files_does_not_change_the_probe(
     tmp_path_factory: pytest.TempPathFactory, shuffler: Any

@@ -571,7 +571,7 @@ def test_max_pixels_is_a_whole_number_of_pixels_and_needs_rows_to_read(tmp_path:
 # ---- what cannot be read ----
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(sorted(ENCODINGS)), st.integers(0, 9), st.booleans(), st.randoms(use_true_random=False))
 def test_verifying_finds_exactly_what_decoding_would_fail_on(
     encoding: str, changes: int, upright: bool, random: Any

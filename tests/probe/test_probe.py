@@ -25,7 +25,7 @@ from tests.conftest import shared_path
 from tests.probe.material import contents, folder_of, noise, pixels
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3), min_size=8, max_size=60), st.integers(2, 80), st.integers(0, 3))
 def test_a_probe_of_arrays_is_the_stratified_sample_in_the_order_of_the_rows(
     labels: list[int], size: int, seed: int

@@ -21,7 +21,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.lists(VALUES, max_size=4), others=st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
 def test_the_pieces_are_what_the_standard_library_writes(rows: list[Any], others: dict[str, Any]) -> None:
     content = {"a": 1, **others, "rows": rows, "b": {"c": []}}

@@ -161,6 +161,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(
-    max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestStoreMachine.settings = settings(max_examples=10, stateful_step_count=20, suppress_health_check=list(HealthCheck))

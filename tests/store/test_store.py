@@ -71,7 +71,7 @@ any_arrays = st.sampled_from(DTYPES).flatmap(
 names = st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(names, any_arrays, max_size=4), st.dictionaries(st.text(), json_values, max_size=4))
 def test_arrays_and_metadata_come_back_bit_for_bit(arrays: dict[str, Any], metadata: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

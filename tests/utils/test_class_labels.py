@@ -280,7 +280,7 @@ _NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_chara
 
 
 @given(_NAMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_names_are_the_same_classes_in_every_container(names: list[str]) -> None:
     expected = read(names)
     for kind, container in _containers(names).items():
@@ -290,7 +290,7 @@ def test_names_are_the_same_classes_in_every_container(names: list[str]) -> None
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-1, 6)), min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_numbers_are_the_same_classes_in_every_container(numbers: list[int | None]) -> None:
     pa = pytest.importorskip("pyarrow")
     if {number for number in numbers if number is not None} <= {-1, 1}:
@@ -316,7 +316,7 @@ def test_numbers_are_the_same_classes_in_every_container(numbers: list[int | Non
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_hot_rows_are_the_classes_of_their_columns(numbers: list[int]) -> None:
     expected = read(numbers)
     for kind in (np.int64, np.float32, np.bool_):

@@ -27,7 +27,7 @@ def read(path: Path) -> dict[str, list[Any]]:
     return {name: lists[name] for name in found}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     content=st.dictionaries(st.sampled_from(["a", "b", "c", "dd"]), st.lists(VALUES, max_size=5) | VALUES, max_size=4),
     chunk=st.integers(1, 30),
@@ -64,7 +64,7 @@ def depth(value: Any) -> int:
     return isinstance(value, dict | list) + max(map(depth, inner), default=0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(value=VALUES | st.lists(st.text('[]{}"\\x\n'), max_size=5), chunk=st.integers(1, 40), most=st.integers(0, 5))
 def test_the_levels_of_json_are_counted_without_its_texts(value: Any, chunk: int, most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -32,7 +32,7 @@ def draw(seed: int, n_rows: int = 60, width: int = 5, n_classes: int = 3) -> tup
     return rng.normal(size=(n_classes, width))[labels] + rng.normal(size=(n_rows, width)), labels
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 70))
 def test_neighbours_are_the_nearest_other_rows_in_any_chunking(seed: int, k: int, chunk: int) -> None:
     rows, _ = draw(seed)
@@ -86,7 +86,7 @@ def test_a_class_of_one_row_is_not_judged() -> None:
             ms.score(np.eye(3), [0, 1, 2], name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(2, 6), st.integers(0, 99))
 def test_every_class_is_dealt_out_evenly_and_always_trained_on(counts: list[int], folds: int, seed: int) -> None:
     indices = np.repeat(np.arange(len(counts)), counts)
@@ -128,7 +128,7 @@ def test_large_probes_are_sampled_by_class() -> None:
     assert ms.score(features, labels, sampled) == pytest.approx(ms.score(features, labels, "linear_probe"), abs=15)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.floats(0.05, 1), st.integers(0, 99))
 def test_a_stratified_sample_keeps_the_class_shares(counts: list[int], share: float, seed: int) -> None:
     indices = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
@@ -158,7 +158,6 @@ def test_the_regression_is_that_of_scikit_learn(n_classes: int, iterations: int)
     np.testing.assert_allclose(bias, theirs.intercept_, atol=1e-10)
 
 
-@settings(deadline=None)
 @given(
     rows=hnp.arrays(
         np.float64,

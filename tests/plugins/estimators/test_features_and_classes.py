@@ -264,7 +264,7 @@ def test_ncti_is_scikit_learns_discriminant_analysis_also_of_few_rows_and_dimens
     assert np.isclose(ours["vc"], np.log(norms), rtol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 6]), st.sampled_from([1, 2, 5]))
 def test_discriminant_analysis_is_scikit_learns(seed: int, n_classes: int, d: int) -> None:
     features, labels = draw(60, d, n_classes, seed)
@@ -345,7 +345,7 @@ def test_ped_moves_apart_what_overlaps_and_takes_the_yardstick_of_the_source() -
 # --- comparisons of pairs of rows -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.sampled_from([1, 2, 5, 10**9]))
 def test_rank_correlations_are_scipys_with_and_without_ties(seed: int, n: int, levels: int) -> None:
     rng = np.random.default_rng(seed)

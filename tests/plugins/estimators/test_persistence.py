@@ -47,7 +47,7 @@ def test_the_diagram_is_gudhis_duplicates_included(
     np.testing.assert_allclose(lengths, expected, rtol=1e-6, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 60), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_the_tree_is_the_shortest_there_is(n_rows: int, width: int, seed: int) -> None:
     points = np.random.default_rng(seed).normal(size=(n_rows, width))

@@ -24,7 +24,7 @@ def draw(seed: int, n_rows: int = 60, n_sources: int = 7, n_classes: int = 4) ->
     return np.exp(logits - logsumexp(logits, axis=1, keepdims=True)), labels
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_leep_is_its_equations_written_out(seed: int) -> None:
     probabilities, labels = draw(seed)
@@ -34,7 +34,7 @@ def test_leep_is_its_equations_written_out(seed: int) -> None:
     assert ms.score(None, labels, "leep", source_probabilities=probabilities) == pytest.approx(np.log(rows).mean())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_nce_is_the_information_that_the_source_class_adds(seed: int) -> None:
     probabilities, labels = draw(seed)

@@ -306,7 +306,7 @@ def preprocessing_of(index: int) -> Preprocessing:
     return models._preprocessing(SimpleNamespace(**distinct_settings()[index]))  # type: ignore[arg-type]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.integers(1, 400), st.integers(1, 400))
 def test_preprocessing_agrees_with_timms_to_the_last_bit(data: st.DataObject, width: int, height: int) -> None:
     small = [i for i, s in enumerate(distinct_settings()) if s["pretrained_cfg"]["input_size"][-1] <= 300]
