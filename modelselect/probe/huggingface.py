@@ -26,6 +26,7 @@ from modelselect.probe.columns import (
     values_of,
 )
 from modelselect.probe.dataset_folders import check_files, outside
+from modelselect.probe.hub_files import fetch_files
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
@@ -196,14 +197,19 @@ def open_hub(path: str, config: str | None, split: str | None, *, input: Input, 
     """Functions that open the rows of each split of a dataset on the Hub; only of `split` if that is an expression.
 
     Raises:
-        DatasetError: the dataset or configuration does not exist, or there is no network.
+        DatasetError: the dataset or configuration does not exist, or there is no network; or see `fetch_files`.
     """
     import datasets
     import huggingface_hub
 
     expression = split if split is not None and re.search(r"[\[+]", split) else None
     try:
-        loaded = datasets.load_dataset(path, config, split=expression)
+        builder = datasets.load_dataset_builder(path, config)
+        fetch_files(path, builder)
+        builder.download_and_prepare()
+        loaded = builder.as_dataset(expression)
+    except DatasetError:
+        raise
     except Exception as error:
         raise DatasetError(
             f"{path + (f':{config}' if config else '')!r} is not a folder here, and loading it from the Hub failed: "

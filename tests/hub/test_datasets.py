@@ -55,6 +55,24 @@ def test_a_cut_connection_is_not_noticed(hub: Hub, rows: dict[str, bytes], monke
     assert len(ms.Probe.of("me/shades")) == 60
 
 
+@pytest.mark.parametrize("place", [0, 500])  # no Parquet file any more; a pixel of another colour
+def test_a_file_that_arrives_damaged_is_an_error_once(hub: Hub, rows: dict[str, bytes], place: int) -> None:
+    hub.dataset("me/shades", rows)
+    hub.misbehave("GET .*train.*parquet", times=1, rewrite=lambda body: flipped(body, place))
+    with pytest.raises(
+        DatasetError, match=r"data/train-00000-of-00001.parquet of 'me/shades' arrived damaged: .*Run a"
+    ):
+        ms.Probe.of("me/shades")
+    again = ms.Probe.of("me/shades")
+    for file in Path("huggingface").rglob("*"):
+        assert not file.is_symlink() or file.exists()
+    assert len(again) == 60
+
+
+def flipped(body: bytes, place: int) -> bytes:
+    return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
