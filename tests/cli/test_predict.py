@@ -12,6 +12,7 @@ import pytest
 
 import modelselect as ms
 from modelselect.cli import app
+from modelselect.errors import InvalidInputError
 from tests.cli.conftest import run
 from tests.hub.server import Hub
 from tests.verification.tuned import tuned_row
@@ -95,6 +96,23 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_run(
     code, _, err = run(capsys, "select", dataset, "-c", "embedded:plain*", "--public")
     assert "--public applies to --push" in " ".join(err.split())
     assert not cache.exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_of_two_things_that_cannot_be_written_both_are_said(
+    capsys: pytest.CaptureFixture[str], dataset: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise InvalidInputError(f"no space for {'the page' if __ else 'the winner'}")
+
+    monkeypatch.setattr(ms.Leaderboard, "report", full)
+    monkeypatch.setattr("modelselect.verification.export.write", lambda *_, **__: full())
+    asked = ["-c", "embedded:plain.letters", "-e", "centroid", "--epochs", "1", "--report", "page.html"]
+    code, out, err = run(capsys, "select", dataset, *asked, "--save", "winner")
+    assert code == app.EXIT_BAD_USAGE
+    assert "plain.letters" in out
+    assert err.index("error: no space for the winner") < err.index("error: no space for the page")
+    assert Path("page.json").is_file()
 
 
 def test_a_token_that_may_not_write_is_refused_before_the_run(
