@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.tagged import tagged_columns
 from modelselect.probe.texts import blank_remark
+from modelselect.utils.threads import in_thread
+
+LISTING_SECONDS = 300.0
+"""Seconds within which the Hub lists the files of a dataset. `datasets` itself would wait without end."""
 
 _MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]+)*|[A-Za-z]{0,20}([-_.]?\d+)+")
@@ -204,7 +209,11 @@ def open_hub(path: str, config: str | None, split: str | None, *, input: Input, 
 
     expression = split if split is not None and re.search(r"[\[+]", split) else None
     try:
-        builder = datasets.load_dataset_builder(path, config)
+        answer = in_thread(partial(datasets.load_dataset_builder, path, config), "hub-dataset")
+        wait([answer], LISTING_SECONDS)
+        if not answer.done():
+            raise TimeoutError(f"there is no answer after {LISTING_SECONDS:.0f} s")
+        builder = answer.result()
         fetch_files(path, builder)
         builder.download_and_prepare()
         loaded = builder.as_dataset(expression)
