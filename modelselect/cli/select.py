@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import typer
 
 from modelselect.cli.options import VerboseFlag, meant, with_settings
 from modelselect.cli.streams import answering, errors_are_shown_with_it, say_json
-from modelselect.cli.terminal import agreed, check_writable, console, note, print_table
+from modelselect.cli.terminal import agreed, check_writable, complain, console, note, print_table
 from modelselect.evaluation.keywords import Keywords
 from modelselect.evaluation.settings import RECIPE_PARTS
 from modelselect.utils.text import in_lines, printable
@@ -179,8 +179,15 @@ def _finish(
     *,
     agreement: bool = False,
 ) -> None:
-    """Writes the files, and then prints the answer: the terminal may fail. What fails costs nothing else."""
+    """Writes the files, and then prints the answer: the terminal may fail. What fails is said, and costs nothing else.
+
+    Raises:
+        ModelSelectError: what failed last; of what failed before, there is a message.
+    """
+    from modelselect.errors import ModelSelectError
+
     said: list[str] = []
+    failed: list[ModelSelectError] = []
     printed = json_path == Path("-")
 
     def save() -> None:
@@ -198,11 +205,22 @@ def _finish(
             board.report(page.path, board=None if printed else json_path, winner=winner, thumbnails=page.thumbnails)
             said.append(f"report written to {page.path}")
 
-    with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called even if another fails
-        ahead.callback(_print_board, board, settings, said, kept, as_json=printed, agreement=agreement)
-        ahead.callback(draw)
-        ahead.callback(keep)
-        ahead.callback(save)
+    def show() -> None:
+        _print_board(board, settings, said, kept, as_json=printed, agreement=agreement)
+
+    def go_on(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except ModelSelectError as error:
+            failed.append(error)
+
+    with contextlib.ExitStack() as ahead:  # the last one goes first, and each is called even if another is interrupted
+        for step in (show, draw, keep, save):
+            ahead.callback(go_on, step)
+    for error in failed[:-1]:
+        complain(str(error))
+    if failed:
+        raise failed[-1]
 
 
 def _print_board(

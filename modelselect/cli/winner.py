@@ -24,6 +24,7 @@ class Destination:
         repository: on the Hub to push the winner to, if any.
         public: whether a new repository is public.
         trust_remote_code: whether the winner may run the code that it brings.
+        is_saved: whether the winner is in the folder.
         is_pushed: whether the winner is in the repository.
     """
 
@@ -31,13 +32,13 @@ class Destination:
     repository: str | None
     public: bool
     trust_remote_code: bool
+    is_saved: bool = False
     is_pushed: bool = False
 
     @property
     def saved(self) -> str | None:
-        """The folder of the winner, if the winner is in it. A folder is written as a whole or not at all."""
-        is_there = self.folder is not None and self.folder.is_dir() and any(self.folder.iterdir())
-        return str(self.folder) if is_there else None
+        """The folder of the winner, if the winner is in it."""
+        return str(self.folder) if self.is_saved else None
 
     @property
     def kept(self) -> Kept:
@@ -55,7 +56,7 @@ class Destination:
         if self.public and self.repository is None:
             raise InvalidInputError("--public applies to --push; add --push OWNER/NAME, or leave out --public")
         if self.folder is not None:
-            export.check_new(self.folder)
+            export.check_place(self.folder)
         if self.repository is not None:
             hub.Repository(self.repository, "model").check_may_write()
 
@@ -80,6 +81,7 @@ class Destination:
             raise CandidateError(f"the winner is not saved: {_why_not(board)}")
         if self.folder is not None:
             best.save(self.folder, trust_remote_code=self.trust_remote_code)
+            self.is_saved = True
             yield f"winner saved to {self.folder}"
         if self.repository is not None:
             address = best.push_to_hub(

@@ -118,14 +118,14 @@ class Row(RankedCandidate):
         where the original candidate is available. For a bare module of the caller, only the weights are written.
 
         Args:
-            path: a new folder, or an empty one.
+            path: a new folder, an empty one, or one in which this very model was saved, which stays as it is.
             cache_dir: see `load`.
             trust_remote_code: see `load`.
 
         Raises:
             CandidateError: the candidate was not fine-tuned, its fine-tuned weights are missing, or it cannot be
                 loaded.
-            InvalidInputError: `path` already holds something, or cannot be written.
+            InvalidInputError: `path` already holds something else, or cannot be written.
         """
         export.write(self._tuned(cache_dir), self.candidate, Path(path), trust_remote_code=trust_remote_code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelselect.errors import DatasetError
+from modelselect.utils.json_stream import fault_of_rows
 
 CARDS = ("README.md", ".huggingface.yaml")
 """Files in which a dataset names its configurations, and these name files."""
@@ -54,6 +56,16 @@ def check_cards(root: Path) -> None:
     for name in _named_files(described, root):
         if "://" in name or "::" in name or name.startswith(("/", "~")) or ".." in name.split("/"):
             raise outside(root, name)
+
+
+def check_json(path: Path) -> None:
+    """Raises DatasetError for JSON on which the parser of Arrow would end this process."""
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rb") as file:
+        if (fault := fault_of_rows(file)) is not None:
+            raise DatasetError(
+                f"the table {path} {fault}; expected an object for each row, with values for its columns."
+            )
 
 
 def outside(root: Path, name: str) -> DatasetError:

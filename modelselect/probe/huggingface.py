@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from modelselect.probe.columns import (
     values_of,
 )
 from modelselect.probe.dataset_folders import check_files, outside
+from modelselect.probe.hub_files import fetch_files
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
@@ -36,6 +38,10 @@ from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.tagged import tagged_columns
 from modelselect.probe.texts import blank_remark
+from modelselect.utils.threads import in_thread
+
+LISTING_SECONDS = 300.0
+"""Seconds within which the Hub lists the files of a dataset. `datasets` itself would wait without end."""
 
 _MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]+)*|[A-Za-z]{0,20}([-_.]?\d+)+")
@@ -196,14 +202,23 @@ def open_hub(path: str, config: str | None, split: str | None, *, input: Input, 
     """Functions that open the rows of each split of a dataset on the Hub; only of `split` if that is an expression.
 
     Raises:
-        DatasetError: the dataset or configuration does not exist, or there is no network.
+        DatasetError: the dataset or configuration does not exist, or there is no network; or see `fetch_files`.
     """
     import datasets
     import huggingface_hub
 
     expression = split if split is not None and re.search(r"[\[+]", split) else None
     try:
-        loaded = datasets.load_dataset(path, config, split=expression)
+        answer = in_thread(partial(datasets.load_dataset_builder, path, config), "hub-dataset")
+        wait([answer], LISTING_SECONDS)
+        if not answer.done():
+            raise TimeoutError(f"there is no answer after {LISTING_SECONDS:.0f} s")
+        builder = answer.result()
+        fetch_files(path, builder)
+        builder.download_and_prepare()
+        loaded = builder.as_dataset(expression)
+    except DatasetError:
+        raise
     except Exception as error:
         raise DatasetError(
             f"{path + (f':{config}' if config else '')!r} is not a folder here, and loading it from the Hub failed: "

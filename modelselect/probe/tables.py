@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import stat
@@ -16,7 +15,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.probe.columns import Label
 from modelselect.probe.csv_files import read_csv
-from modelselect.probe.dataset_folders import check_cards, check_files, outside
+from modelselect.probe.dataset_folders import check_cards, check_files, check_json, outside
 from modelselect.probe.huggingface import HuggingFaceRows, rows_of
 from modelselect.probe.images import LFS_POINTER, has_image_suffix
 from modelselect.probe.listing import Listings, some
@@ -25,7 +24,6 @@ from modelselect.probe.rows import IMAGE, Rows, Splits
 from modelselect.probe.sizes import check_parquet
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 from modelselect.probe.table_splits import by_split
-from modelselect.utils.json_stream import fault_of_rows
 
 FORMATS: Mapping[str, str] = {
     ".csv": "csv",
@@ -183,7 +181,7 @@ def _read(files: Sequence[Path], separator: str | None = None) -> Any:
             return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
         if kind == "json":
             for file in files:
-                _check_json(file)
+                check_json(file)
         names = [re.sub(r"([*?\[])", r"[\1]", str(file)) for file in files]  # datasets takes a name for a pattern
         at_once = {"batch_size": _AT_ONCE} if kind == "parquet" else {}
         builder = datasets.load_dataset_builder(str(kind), data_files={"train": names}, **at_once)
@@ -220,16 +218,6 @@ def _without_log() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _check_json(path: Path) -> None:
-    """Raises DatasetError for JSON on which the parser of Arrow would end this process."""
-    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rb") as file:
-        if (fault := fault_of_rows(file)) is not None:
-            raise DatasetError(
-                f"the table {path} {fault}; expected an object for each row, with values for its columns."
-            )
 
 
 def _refuse_test_table(path: Path) -> None:

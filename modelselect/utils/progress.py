@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -31,6 +32,12 @@ SHOWN_AT_ONCE = 4
 
 LONGEST_REASON = 300
 """Characters of a failure's reason in a line; the leaderboard has all of them."""
+
+_PREFIX = "modelselect-progress-"
+"""Of the names of folders in which worker processes keep their steps."""
+
+_LEFT_AFTER = 86_400.0
+"""Seconds without a step after which such a folder is that of a killed run."""
 
 SAME_REASON = 60
 """Characters in which two reasons agree that count as one; what follows may name the candidate."""
@@ -101,7 +108,8 @@ class Progress:
         if self._view is None:
             return None
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="modelselect-progress-")
+            _remove_left(Path(tempfile.gettempdir()))
+            self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         return StepFiles(Path(self._folder.name))
 
     def step(self, candidate: str, step: Step) -> None:
@@ -206,6 +214,14 @@ class StepFiles:
             new, kept = own.with_name(f"{own.name}.new"), own.with_name(f"{own.name}.json")
             new.write_text(json.dumps({"candidate": candidate, **asdict(step)}), encoding="utf-8")
             new.replace(kept)
+
+
+def _remove_left(parent: Path) -> None:
+    """Removes the folders of steps that killed runs left. At worst, a run without a step for a day loses its bars."""
+    for left in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT_AFTER:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _clear(folder: tempfile.TemporaryDirectory[str] | None) -> None:

@@ -19,7 +19,7 @@ from modelselect.hub import SIGNATURE
 from modelselect.store.files import folder_beside
 from modelselect.utils.target_kinds import RELEVANCE, ROW
 from modelselect.verification.fine_tuned import HEAD_PREFIX, FineTuned
-from modelselect.verification.signature import FILES, files_of
+from modelselect.verification.signature import FILES, files_of, is_as_saved
 
 CONFIGURATION = "config.json"
 WEIGHTS = "model.safetensors"
@@ -34,11 +34,13 @@ DIRECTORY = "directory"
 def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_code: bool = False) -> None:
     """Writes the fine-tuned model into a folder: in its library's form if there is one, else for the `directory` zoo.
 
+    A folder that holds this very model already stays as it is: a run that is started again goes on.
+
     Raises:
         CandidateError: the candidate cannot be loaded, and the fine-tuned weights cannot be used without it.
-        InvalidInputError: `path` holds something already, or cannot be written.
+        InvalidInputError: `path` holds something else already, or cannot be written.
     """
-    check_new(path)
+    check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with folder_beside(path) as scratch:
@@ -59,6 +61,14 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
             (folder / SIGNATURE).write_text(text + "\n", encoding="utf-8")
             for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)
+            if _is_copy(path, folder):
+                return
+            if is_as_saved(path):
+                raise InvalidInputError(
+                    f"{str(path)!r} holds another saved model; give a new or an empty folder. What this run has "
+                    "computed is not computed again"
+                )
+            _check_empty(path)
             if path.exists():
                 path.rmdir()
             shutil.move(folder, path)
@@ -66,16 +76,29 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
 
 
-def check_new(path: Path) -> None:
-    """Raises `InvalidInputError` if no folder can be written there: before the work, not after it."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
+def check_place(path: Path) -> None:
+    """Raises `InvalidInputError` if no model can be written there: before the work, not after it.
+
+    A folder that holds a saved model may hold the very one that is to be written; that is known after the work only.
+    """
+    if not is_as_saved(path):
+        _check_empty(path)
     above = next((folder for folder in path.absolute().parents if folder.exists()), path)
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise InvalidInputError(
             f"{str(path)!r} cannot be written, since {str(above)!r} is not a folder of yours to "
             "write to; give another path"
         )
+
+
+def _check_empty(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
+
+
+def _is_copy(path: Path, folder: Path) -> bool:
+    """Whether `path` holds the model that was written into `folder`, as it was saved."""
+    return is_as_saved(path) and (path / SIGNATURE).read_bytes() == (folder / SIGNATURE).read_bytes()
 
 
 class _Bundle(NamedTuple):

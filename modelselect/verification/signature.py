@@ -110,6 +110,15 @@ def files_of(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for name, path in files.items()}
 
 
+def is_as_saved(folder: Path) -> bool:
+    """Whether a folder holds a saved model, all files of which are those that were saved."""
+    try:
+        about = json.loads(content_of(folder / SIGNATURE, LARGEST_DESCRIPTION))
+        return bool(about[FILES]) and about[FILES] == files_of(folder)
+    except (UnreadableError, OSError, ValueError, RecursionError, LookupError, TypeError):
+        return False
+
+
 def _is_of_model(path: Path) -> bool:
     return path.suffix in (".safetensors", ".json") and path.name != SIGNATURE and path.is_file()
 

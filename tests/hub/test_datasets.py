@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,36 @@ def test_a_cut_connection_is_not_noticed(hub: Hub, rows: dict[str, bytes], monke
     hub.dataset("me/shades", rows)
     hub.misbehave("GET .*train.*parquet", times=1, cut=100)
     assert len(ms.Probe.of("me/shades")) == 60
+
+
+@pytest.mark.parametrize("place", [0, 500])  # no Parquet file any more; a pixel of another colour
+def test_a_file_that_arrives_damaged_is_an_error_once(hub: Hub, rows: dict[str, bytes], place: int) -> None:
+    hub.dataset("me/shades", rows)
+    hub.misbehave("GET .*train.*parquet", times=1, rewrite=lambda body: flipped(body, place))
+    with pytest.raises(
+        DatasetError, match=r"data/train-00000-of-00001.parquet of 'me/shades' arrived damaged: .*Run a"
+    ):
+        ms.Probe.of("me/shades")
+    again = ms.Probe.of("me/shades")
+    for file in Path("huggingface").rglob("*"):
+        assert not file.is_symlink() or file.exists()
+    assert len(again) == 60
+
+
+def test_a_hub_that_falls_silent_while_it_lists_a_dataset_is_an_error(
+    hub: Hub, rows: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.dataset("me/shades", rows)
+    hub.misbehave("GET .*/tree/", silent=60)
+    monkeypatch.setattr("modelselect.probe.huggingface.LISTING_SECONDS", 2.0)
+    begun = time.monotonic()
+    with pytest.raises(DatasetError, match=r"failed: TimeoutError: there is no answer after 2 s"):
+        ms.Probe.of("me/shades")
+    assert time.monotonic() - begun < 30
+
+
+def flipped(body: bytes, place: int) -> bytes:
+    return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,17 @@ def test_the_hub_is_asked_for_owner_and_name_unless_a_folder_has_that_name(
 
     asked = []
 
-    def load(path: str, config: str | None, split: str | None) -> Any:
-        asked.append((path, config, split))
-        return table() if split else datasets.DatasetDict({"train": table(), "test": table(8)})
+    class Builder(SimpleNamespace):
+        cache_dir = tmp_path
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
+        def download_and_prepare(self) -> None:
+            pass
+
+        def as_dataset(self, split: str | None) -> Any:
+            asked.append((self.path, self.config, split))
+            return table() if split else datasets.DatasetDict({"train": table(), "test": table(8)})
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda path, config: Builder(path=path, config=config))
     monkeypatch.chdir(tmp_path)
     assert Probe.of("owner/pets:small").name == "owner/pets:small"
     assert len(Probe.of("owner/pets", split="train[:10%]")) == 12
@@ -156,7 +163,7 @@ def test_a_hub_dataset_out_of_reach_is_one_clear_error(monkeypatch: pytest.Monke
     def load(*_: Any, **__: Any) -> Any:
         raise ConnectionError("Couldn't reach 'owner/pets' on the Hub\nmore")
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load)
     with pytest.raises(DatasetError, match=r"'owner/pets' is not a folder .* Couldn't reach .*save_to_disk"):
         Probe.of("owner/pets")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,20 +27,21 @@ def test_a_folder_of_the_user_takes_precedence(tmp_path: Path, monkeypatch: pyte
     assert not find_dataset("data:dtd").is_here
 
 
-def test_the_columns_of_the_hub_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_columns_of_the_hub_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import datasets
 
     monkeypatch.delenv("MODELSELECT_DATA", raising=False)
     asked = []
 
-    def load(path: str, config: str | None, split: str | None = None) -> datasets.DatasetDict:
+    def load(path: str, config: str | None) -> SimpleNamespace:
         asked.append(path)
         image = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
         rows = {"img": [image] * 4, "fine_label": [0, 1, 0, 1], "coarse_label": [0, 0, 0, 0]}
         made = datasets.Dataset.from_dict(rows).cast_column("img", datasets.Image())
-        return datasets.DatasetDict({"train": made, "test": made})
+        splits = datasets.DatasetDict({"train": made, "test": made})
+        return SimpleNamespace(cache_dir=tmp_path, download_and_prepare=lambda: None, as_dataset=lambda split: splits)
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load)
     probe = ms.Probe.of("data:cifar100")
     assert asked == ["uoft-cs/cifar100"]
     assert (probe.name, probe.provenance["split"]) == ("cifar100", "train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import time
 from pathlib import Path
@@ -128,6 +129,21 @@ def test_a_stage_does_not_show_what_another_worker_said_in_an_earlier_one(termin
 
 def test_a_report_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     StepFiles(tmp_path / "on another machine")("a", Step("epoch", 1, 2))
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, young, other = (tmp_path / name for name in ("modelselect-progress-a", "modelselect-progress-b", "other"))
+    for folder in (left, young, other):
+        folder.mkdir()
+        (folder / "1.json").touch()
+    for folder in (left, other):
+        os.utime(folder, (1, 1))
+    with Progress(True) as bars:
+        bars.reports(isolated=True)
+        assert sum(folder.name.startswith("modelselect-progress-") for folder in tmp_path.iterdir()) == 2
+    assert {folder.name for folder in tmp_path.iterdir()} == {"modelselect-progress-b", "other"}
 
 
 def test_time_left_counts_what_is_done_of_the_candidate_in_work() -> None:

@@ -189,6 +189,23 @@ def test_what_is_there_already_is_not_overwritten() -> None:
     assert [path.name for path in Path().iterdir() if path.name != "cache"] == ["saved"]
 
 
+def test_a_model_that_is_saved_again_stays_as_it_is_and_another_one_is_refused() -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("saved")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path("saved").iterdir()}
+    row.save("saved")
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path("saved").iterdir()} == before
+    assert sorted(path.name for path in Path().iterdir() if path.name != "cache") == ["saved"]
+    other, _ = tuned_row("embedded:plain.letters")
+    with pytest.raises(InvalidInputError, match="'saved' holds another saved model; give a new or an empty folder"):
+        other.save("saved")
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path("saved").iterdir()} == before
+    weights = Path("saved/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(InvalidInputError, match="'saved' holds something already; give a new or an empty folder"):
+        row.save("saved")
+
+
 def test_whoever_may_read_the_folder_may_read_all_that_was_saved_in_it() -> None:
     row, _ = tuned_row("embedded:resnet.letters")
     Path("plain").touch()

@@ -15,10 +15,11 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NoReturn
 
 import modelselect
 from modelselect.errors import InvalidInputError, ModelSelectError
@@ -54,10 +55,11 @@ class Process(Executor):
     """Runs in spawned worker processes, each of which processes one item after another.
 
     A worker that dies (by a segmentation fault, the out-of-memory killer, `os._exit`) or takes too long costs only its
-    present item; a new worker is started and the rest continues. The function, the items and the results must be
-    picklable. What the workers print goes to standard error, and what they log under `modelselect` to the logger of
-    the same name here. If the iterator is closed early, or this process is interrupted or dies, the workers and
-    everything that they started are ended.
+    present item; a new worker is started and the rest continues. If a worker that died had processed other items
+    before, its present item is tried once more in a new one, since its death may be a late effect of those. The
+    function, the items and the results must be picklable. What the workers print goes to standard error, and what they
+    log under `modelselect` to the logger of the same name here. If the iterator is closed early, or this process is
+    interrupted or dies, the workers and everything that they started are ended.
 
     As with every use of spawned processes, a script needs `if __name__ == "__main__":`. Workers cannot use
     `multiprocessing` themselves (no `DataLoader` with workers of its own).
@@ -107,9 +109,11 @@ class Process(Executor):
                 for worker in list(busy):
                     try:
                         outcome = worker.news(self.timeout)
-                    except _NotBegunError as death:
+                    except _BlamelessError as death:
                         busy.remove(worker)
-                        if worker.experienced:  # a late effect of an earlier item: try this one again
+                        if worker.experienced:
+                            name = getattr(worker.item, "id", worker.item)
+                            LOGGER.info("%s is tried again in a new process: the worker process %s", name, death)
                             busy.append(_Worker(function))
                             busy[-1].give(worker.item, worker.pickled)
                         elif proven:
@@ -129,16 +133,17 @@ class Process(Executor):
             _dismiss(idle)
 
 
-class _NotBegunError(Exception):
-    """A worker died before it began its item."""
+class _BlamelessError(Exception):
+    """A worker died, and its present item need not be the cause: it had not begun it, or had processed others."""
 
 
 class _Worker:
     """A process and its item.
 
     The process answers every item with `begun` and then `done`, and with a `record` for each log record between them;
-    it answers a function that it cannot load with `unusable`. An answer names the process and counts its items. One of
-    another process or of another item, such as that of a process which the function forked off, is passed over.
+    it answers a function that it cannot load with `unusable`, and says `exits` before Python code in it ends it. An
+    answer names the process and counts its items. One of another process or of another item, such as that of a process
+    which the function forked off, is passed over.
     """
 
     item: Any
@@ -156,6 +161,7 @@ class _Worker:
         self.experienced = False
         self.begun_at: float | None = None
         self.given = 0
+        self.last_words = ""
 
     def give(self, item: Any, pickled: bytes) -> None:
         self.item, self.pickled, self.begun_at = item, pickled, None
@@ -167,7 +173,7 @@ class _Worker:
         """The result for the item; None while the process works on it.
 
         Raises:
-            _NotBegunError: the process died before the item could be the cause.
+            _BlamelessError: the process died, and the item need not be the cause.
             InvalidInputError: the process cannot load the function.
         """
         ended = self.process.exitcode is not None  # checked first: earlier messages are still in the pipe
@@ -188,6 +194,9 @@ class _Worker:
                 if kind == "done":
                     self.experienced = True
                     return outcome_of(self.item, payload)
+                if kind == "exits":
+                    self.last_words = payload
+                    continue
                 if kind == "record":
                     logging.getLogger(payload.name).handle(payload)
                     continue
@@ -215,9 +224,9 @@ class _Worker:
         self.process.join(_GRACE)  # the process may close the pipe a moment before it ends
         exitcode = self.process.exitcode
         self.kill()  # ends what the process has started
-        cause = _cause_of_death(exitcode)
-        if self.begun_at is None:
-            raise _NotBegunError(cause)
+        cause = _cause_of_death(exitcode) + self.last_words
+        if self.begun_at is None or self.experienced:
+            raise _BlamelessError(cause)
         return failed(self.item, f"the worker process {cause}")
 
 
@@ -266,7 +275,7 @@ def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
         connection.send(("unusable", os.getpid(), 1, first_line(error).encode()))
         return
 
-    number, one_at_a_time = 0, threading.Lock()
+    number, one_at_a_time = 0, threading.RLock()
 
     def send(kind: str, payload: Any) -> None:
         with one_at_a_time:  # threads may log
@@ -275,6 +284,7 @@ def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
     LOGGER.addHandler(RecordSender(partial(send, "record")))
     LOGGER.setLevel(level)
     LOGGER.propagate = False
+    _name_who_exits(partial(send, "exits"))
     while True:
         number += 1
         try:
@@ -283,6 +293,20 @@ def _work(connection: Connection, pickled_function: bytes, level: int) -> None:
             return
         send("begun", b"")
         send("done", run_pickled(function, pickled))
+
+
+def _name_who_exits(say: Callable[[str], None]) -> None:
+    """Calls of `os._exit` in this process first say where they are."""
+    end, process = os._exit, os.getpid()
+
+    def say_and_end(status: int) -> NoReturn:
+        if os.getpid() == process:  # and not in a process that it has forked off
+            caller = traceback.extract_stack(limit=2)[0]
+            with contextlib.suppress(OSError):  # nobody listens any more
+                say(f": os._exit was called in {caller.filename}, line {caller.lineno}")
+        end(status)
+
+    os._exit = say_and_end
 
 
 def _end_with_parent() -> None:

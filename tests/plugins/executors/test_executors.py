@@ -121,6 +121,13 @@ def die_later(item: int) -> int:
     return item
 
 
+def die_in_the_next(item: int) -> int:
+    if item == 0:
+        threading.Timer(0.2, os._exit, (9,)).start()
+    time.sleep(item)
+    return item
+
+
 def identify(_: Any) -> int:
     return os.getpid()
 
@@ -234,7 +241,7 @@ def test_a_crash_costs_its_item_and_says_how_the_process_died() -> None:
         "segfault": "killed by SIGSEGV: native code crashed",
         "killed": "killed by SIGKILL: most likely memory ran out",
         "aborted": "killed by SIGABRT",
-        "exit 3": "ended with exit code 3",
+        "exit 3": f"ended with exit code 3: os._exit was called in {__file__}, line ",
         "returns a lambda": "returned a function that cannot be sent from",
         "returns a trap": "cannot be read from the worker process (ValueError: a trap)",
     }.items():
@@ -310,6 +317,10 @@ def test_a_function_that_cannot_be_sent_or_loaded_is_refused_with_advice() -> No
 def test_an_item_does_not_pay_for_what_an_earlier_one_left_behind() -> None:
     outcomes = Process().map(die_later, iter_slowly())
     assert [outcome.value for outcome in outcomes] == [0, 1, 2]
+
+
+def test_an_item_does_not_pay_for_what_an_earlier_one_does_meanwhile() -> None:
+    assert [outcome.value for outcome in Process().map(die_in_the_next, [0, 1])] == [0, 1]
 
 
 def iter_slowly() -> Iterator[int]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
 from modelselect.hub import LARGEST_DESCRIPTION
+from modelselect.utils.digests import digest as digest_of
 from modelselect.utils.threads import in_thread
 from modelselect_plugins.zoos._bounds import DESCRIPTIONS
 from modelselect_plugins.zoos._hub.query import Query
@@ -159,7 +160,7 @@ def download(name: str, commit: str, file: str, digest: str | None = None) -> Pa
         unchecked.touch()
     with _in_silence():
         got = Path(attempt(lambda: _begun_in_time(fetch, name, file), lost=False))
-    if digest is not None and (found := _digest(got, like=digest)) != digest:
+    if digest is not None and (found := digest_of(got, digest)) != digest:
         got.resolve().unlink(missing_ok=True)
         got.unlink(missing_ok=True)
         raise CandidateError(
@@ -400,16 +401,6 @@ def _in_silence() -> Iterator[None]:
     finally:
         utils.logging.set_verbosity(level)
         utils.enable_progress_bars()
-
-
-def _digest(path: Path, *, like: str) -> str:
-    """The digest of a file, of the kind that the Hub gives: SHA-256, or git's SHA-1, which is shorter."""
-    with open(path, "rb") as file:
-        if not is_commit(like):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        begun = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-        begun.update(file.read())
-        return begun.hexdigest()
 
 
 def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:

@@ -1,0 +1,58 @@
+"""The files of a dataset on the Hub, before `datasets` decodes them: they are what the Hub lists, and they fit here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from modelselect.errors import DatasetError
+from modelselect.probe.dataset_folders import check_json
+from modelselect.probe.sizes import check_parquet
+from modelselect.utils.digests import digest
+
+_DIGEST = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def fetch_files(name: str, builder: Any) -> None:
+    """Downloads the files that a builder of `datasets` will decode, and checks them, unless they are decoded already.
+
+    Args:
+        name: of the dataset.
+        builder: that of `datasets`, which downloads without a check, and finds the files in the client's cache then.
+
+    Raises:
+        DatasetError: a file arrived damaged, and is removed from the cache; or the rows do not fit into memory or on
+            the disk; or a file is JSON that the parser of Arrow does not survive.
+    """
+    import datasets
+
+    if Path(builder.cache_dir).is_dir():
+        return
+    named = [url for urls in (builder.config.data_files or {}).values() for url in urls]
+    urls = [url for url in dict.fromkeys(map(str, named)) if url.startswith("hf://")]
+    if not urls:
+        return
+    manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(token=builder.token))
+    files = [Path(file) for file in manager.download(urls)]
+    for url, file in zip(urls, files, strict=True):
+        _check_digest(name, url, file)
+        if file.name.lower().endswith((".json", ".jsonl", ".json.gz", ".jsonl.gz")):
+            check_json(file)
+    if packed := [file for file in files if file.suffix.lower() == ".parquet"]:
+        check_parquet(packed, builder)
+
+
+def _check_digest(name: str, url: str, file: Path) -> None:
+    """Raises DatasetError for a file that is not as listed. The client's cache calls its content by its digest."""
+    content = file.resolve()
+    listed = content.name
+    if content.parent.name != "blobs" or not _DIGEST.fullmatch(listed) or (found := digest(content, listed)) == listed:
+        return
+    content.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
+    raise DatasetError(
+        f"the file {url.partition('@')[2].partition('/')[2] or url} of {name!r} arrived damaged: its digest is "
+        f"{found[:12]}..., but the Hub lists {listed[:12]}.... Run again; if the error stays, something between this "
+        "machine and the Hub changes files."
+    )
