@@ -116,7 +116,7 @@ def select(
             check_writable(json_path, "--report: the leaderboard next to the page,")
     page = None if report is None else Page(report, dataset if thumbnails else None)
     destination = Destination(save, push, public, bool(options.get("trust_remote_code")))
-    destination.check()
+    destination.check(options)
     settings = destination.settings(meant(options, Keywords))
     if no_history:
         settings["history"] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,16 +47,21 @@ class Destination:
 
         return Kept(winner=self.saved, repository=self.repository if self.is_pushed else None)
 
-    def check(self) -> None:
+    def check(self, settings: Mapping[str, Any]) -> None:
         """Raises what `keep` would raise of folder, repository and token: before the work, not after it."""
         from modelselect import hub
+        from modelselect.cli.terminal import note
         from modelselect.errors import InvalidInputError
         from modelselect.verification import export
 
         if self.public and self.repository is None:
             raise InvalidInputError("--public applies to --push; add --push OWNER/NAME, or leave out --public")
-        if self.folder is not None:
-            export.check_place(self.folder)
+        if self.folder is not None and export.check_place(self.folder):
+            note(
+                f"{self.folder} holds a saved model. It stays if it is the winner of this run; else this run ends with "
+                "an error once its results are in the store.",
+                settings,
+            )
         if self.repository is not None:
             hub.Repository(self.repository, "model").check_may_write()
 

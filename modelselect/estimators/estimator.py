@@ -33,6 +33,10 @@ MOST_COMPONENTS = 10_000
 """Components of one score. They are kept in memory and on the leaderboard for every candidate."""
 
 
+LARGEST_SCORE = 1e300
+"""A larger number overflows where it is compared or shown, so it is no score."""
+
+
 class Estimator(abc.ABC):
     """One published method that predicts from evidence how well a candidate transfers. **Higher is always better.**
 
@@ -167,8 +171,7 @@ def evaluate(estimator: Estimator, evidence: Evidence) -> Mapping[str, float]:
             f"{estimator.name} returned a component with the name {wrong[0]!r}; expected names that are printable "
             "texts. Report this to the estimator's author."
         )
-    bad = [name for name, value in result.items() if not np.isfinite(value)]
-    if bad or not result:
+    if not result or not all(abs(value) <= LARGEST_SCORE for value in result.values()):
         raise EvidenceError(
             f"{estimator.name} returned {result or 'no score'}; expected finite numbers. Report this to the "
             "estimator's author, together with the evidence."

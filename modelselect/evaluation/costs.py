@@ -59,7 +59,7 @@ class CostMeter:
         backbone, compute = self._loader.backbone, self._context.compute
         extractor = choose_extractor(get_host().extractors, backbone, compute.device, compute.extractor)
         with at(Stage.COSTS):
-            with self._store.lock(Store.key("costs", machine="this")), INTERPRETER_LOCK:  # nothing else may run
+            with INTERPRETER_LOCK, self._store.lock(Store.key("costs", machine="this")):  # nothing else may run
                 measured = measure(backbone, self._context.whole, extractor, compute)
             self._store.put(key, {}, asdict(measured))
         return measured, False

@@ -19,6 +19,7 @@ from modelselect.evaluation.results import ScoringResult
 from modelselect.host.defaults import FOLDER_ZOO
 from modelselect.host.host import get_host
 from modelselect.host.lookup import POOL_VARIABLE, default_candidates, expressions_in, search
+from modelselect.host.patience import SECONDS_VARIABLE
 from modelselect.host.questions import asked, is_here
 from modelselect.probe.probe import Probe
 from modelselect.utils.text import listed
@@ -105,6 +106,8 @@ def _reached(zoo: Zoo, reach: dict[str, bool]) -> bool:
 
 
 def _out_of_reach(zoo: Zoo) -> str:
+    if get_host().owner("zoos", zoo.name).is_silent:
+        return f"{zoo.name} did not answer in time; if it is only slow, set {SECONDS_VARIABLE}"
     return f"not on this machine, and {zoo.name} cannot be reached"
 
 

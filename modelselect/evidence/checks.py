@@ -50,7 +50,7 @@ def checked_matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
                 "layer overflows, or leave these rows out."
             )
         chunk = array[start : start + _CHUNK_ROWS]
-        if array.dtype.itemsize > 4 and max(-chunk.min(), chunk.max()) > _LARGEST_FEATURE:
+        if name == "features" and array.dtype.itemsize > 4 and max(-chunk.min(), chunk.max()) > _LARGEST_FEATURE:
             row = start + int((np.abs(chunk) > _LARGEST_FEATURE).any(axis=1).argmax())
             raise EvidenceError(
                 f"{name} holds a number above {_LARGEST_FEATURE:g}, first in row {row}. Scores of such features are "

@@ -28,6 +28,9 @@ _NUMBER = r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
 _NUMBER_WITH_COMMA = r"^-?(0|[1-9][0-9]*)(,[0-9]+)?$"
 
+_FRACTION = r",([0-9]{1,2}|[0-9]{4,})$"
+"""What follows a comma in a number, unless it may be hundreds after thousands."""
+
 _NO_VALUE = ("", "NA", "N/A", "NaN", "nan")
 """What stands for a missing value in a column of numbers. In a column of texts these are texts."""
 
@@ -222,6 +225,10 @@ def _typed(column: Any, *, comma: bool) -> Any:
     for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_DIGITS, None), (_NUMBER, pa.float64())):
         if pc.all(pc.match_substring_regex(numbers, pattern)).as_py():
             return column if kind is None else numbers.cast(kind)
-    if comma and pc.all(pc.match_substring_regex(numbers, _NUMBER_WITH_COMMA)).as_py():
+    if (
+        comma
+        and pc.all(pc.match_substring_regex(numbers, _NUMBER_WITH_COMMA)).as_py()
+        and pc.any(pc.match_substring_regex(numbers, _FRACTION)).as_py()
+    ):
         return pc.replace_substring(numbers, ",", ".").cast(pa.float64())
     return column

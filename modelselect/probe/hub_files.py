@@ -9,7 +9,7 @@ from typing import Any
 from modelselect.errors import DatasetError
 from modelselect.probe.dataset_folders import check_json
 from modelselect.probe.sizes import check_parquet
-from modelselect.utils.digests import digest
+from modelselect.utils.digests import digest, sha1
 
 _DIGEST = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
@@ -47,7 +47,9 @@ def _check_digest(name: str, url: str, file: Path) -> None:
     """Raises DatasetError for a file that is not as listed. The client's cache calls its content by its digest."""
     content = file.resolve()
     listed = content.name
-    if content.parent.name != "blobs" or not _DIGEST.fullmatch(listed) or (found := digest(content, listed)) == listed:
+    if content.parent.name != "blobs" or not _DIGEST.fullmatch(listed):
+        return
+    if (found := digest(content, listed)) == listed or sha1(content) == listed:  # as some mirrors list them
         return
     content.unlink(missing_ok=True)
     file.unlink(missing_ok=True)

@@ -241,6 +241,11 @@ def _advice(path: str, error: Exception) -> str:
     import huggingface_hub
 
     page = f"{huggingface_hub.constants.ENDPOINT}/datasets/{path}"
+    if isinstance(error, TimeoutError):
+        return (
+            "Run again later, or download the dataset where the Hub answers, save it with datasets' save_to_disk(), "
+            "and give that folder."
+        )
     if "gated" in str(error):
         return f"Ask for access at {page}, then log in with `hf auth login`."
     if "scripts are no longer supported" in str(error):

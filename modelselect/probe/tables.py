@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from modelselect.probe.rows import IMAGE, Rows, Splits
 from modelselect.probe.sizes import check_parquet
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 from modelselect.probe.table_splits import by_split
+from modelselect.utils.shared import SharedChange
 
 FORMATS: Mapping[str, str] = {
     ".csv": "csv",
@@ -202,22 +203,25 @@ def _prepared(builder: Any, files: Iterable[str | Path]) -> Any:
     packed = [file for file in files if Path(file).suffix.lower() == ".parquet"]
     if packed:
         check_parquet(packed, builder)
-    with _without_log():
+    with _WITHOUT_LOG.made():
         builder.download_and_prepare(verification_mode="no_checks")
     return builder.as_dataset()
 
 
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Keeps `datasets` from writing about an error that it raises, too."""
+def _read_verbosity() -> int:
     from datasets.utils import logging
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
+    return int(logging.get_verbosity())
+
+
+def _set_verbosity(level: int) -> None:
+    from datasets.utils import logging
+
+    logging.set_verbosity(level)
+
+
+_WITHOUT_LOG = SharedChange(_read_verbosity, _set_verbosity, lambda _: logging.CRITICAL)
+"""`datasets` writes nothing about an error that it raises, too."""
 
 
 def _refuse_test_table(path: Path) -> None:

@@ -76,7 +76,7 @@ class TorchRows(Rows):
                 f"{_one_class(label)!r}. Give (inputs, labels), or a dataset whose `targets` are what it yields."
             )
         value = _array_if_tensor(value)
-        if value is None or (isinstance(value, tuple) and None in value):
+        if value is None or (isinstance(value, tuple) and any(part is None for part in value)):
             raise UnreadableError("missing")
         if self._origin is not None and isinstance(value, str):
             return self._origin.read(value)

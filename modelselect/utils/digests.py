@@ -14,8 +14,16 @@ def digest(path: Path, like: str) -> str:
         like: a digest of this kind.
     """
     kind, begin = ("sha256", b"") if len(like) == 64 else ("sha1", b"blob %d\0" % path.stat().st_size)
-    found = hashlib.new(kind, begin, usedforsecurity=False)
+    return _digest(path, hashlib.new(kind, begin, usedforsecurity=False))
+
+
+def sha1(path: Path) -> str:
+    """SHA-1 of a file alone, which is not that of git."""
+    return _digest(path, hashlib.sha1(usedforsecurity=False))
+
+
+def _digest(path: Path, begun: hashlib._Hash) -> str:
     with path.open("rb") as file:
         while part := file.read(1 << 20):
-            found.update(part)
-    return found.hexdigest()
+            begun.update(part)
+    return begun.hexdigest()

@@ -76,12 +76,13 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
         raise InvalidInputError(f"cannot write {str(path)!r}: {error.strerror}. Give a writable path.") from error
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path) -> bool:
     """Raises `InvalidInputError` if no model can be written there: before the work, not after it.
 
-    A folder that holds a saved model may hold the very one that is to be written; that is known after the work only.
+    True if the folder holds a saved model. Only the work shows whether that is the very one that is to be written.
     """
-    if not is_as_saved(path):
+    is_model = is_as_saved(path)
+    if not is_model:
         _check_empty(path)
     above = next((folder for folder in path.absolute().parents if folder.exists()), path)
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
@@ -89,6 +90,7 @@ def check_place(path: Path) -> None:
             f"{str(path)!r} cannot be written, since {str(above)!r} is not a folder of yours to "
             "write to; give another path"
         )
+    return is_model
 
 
 def _check_empty(path: Path) -> None:

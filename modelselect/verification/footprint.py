@@ -8,13 +8,15 @@ holds weights, gradients, the moments of the optimiser, and what each layer keep
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelselect.architectures.twin import tensors_in
 from modelselect.candidates.classifier import HEADS
 from modelselect.errors import CandidateError
 from modelselect.extraction.devices import first_line
+from modelselect.utils.shared import SharedChange
 from modelselect.verification.recipe import METHODS, FineTuning
 
 if TYPE_CHECKING:
@@ -158,13 +160,37 @@ def _reached(
     return list(found.values())
 
 
-def _fused_attention() -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def _fused_attention() -> Iterator[None]:
     """In this context, attention is as fused kernels compute it, which keep its inputs and its output, and not the
     table of weights; for this thread alone.
     """
-    import torch
+    with _ATTENTION.made():
+        _THREAD.is_estimating = True
+        try:
+            yield
+        finally:
+            _THREAD.is_estimating = False
+
+
+_THREAD = threading.local()
+
+
+def _read_attention() -> Callable[..., torch.Tensor]:
     from torch.nn import functional
-    from torch.overrides import TorchFunctionMode
+
+    return functional.scaled_dot_product_attention
+
+
+def _set_attention(attention: Callable[..., torch.Tensor]) -> None:
+    from torch.nn import functional
+
+    functional.scaled_dot_product_attention = attention
+
+
+def _fused(usual: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Attention that computes nothing, for threads that estimate memory; for others it is as usual."""
+    import torch
 
     class Fused(torch.autograd.Function):
         @staticmethod
@@ -177,15 +203,17 @@ def _fused_attention() -> contextlib.AbstractContextManager[Any]:
         def backward(context: Any, *gradients: Any) -> Any:
             return context.saved_tensors[:3]
 
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
-        return Fused.apply(query, key, value)
+    def attention(query: Any, key: Any, value: Any, *further: Any, **named: Any) -> torch.Tensor:
+        if not getattr(_THREAD, "is_estimating", False):
+            return usual(query, key, value, *further, **named)
+        output: torch.Tensor = Fused.apply(query, key, value)
+        return output
 
-    class Mode(TorchFunctionMode):
-        def __torch_function__(self, function: Any, _: Any, arguments: Any = (), named: Any = None) -> Any:
-            usual = function is not functional.scaled_dot_product_attention
-            return (function if usual else attention)(*arguments, **(named or {}))
+    return attention
 
-    return Mode()
+
+_ATTENTION = SharedChange(_read_attention, _set_attention, _fused)
+"""Modules of torch and of other libraries find attention under this name, so only the name can be changed."""
 
 
 def _adaptable(module: torch.nn.Module) -> list[torch.nn.Module]:

@@ -67,6 +67,9 @@ def verify(  # noqa: PLR0913 (the public way to fine-tune)
     random state of the process is restored. (On CUDA, except for operations without a deterministic form.) A class
     without rows in `training` can never be predicted: its held-out rows count as errors.
 
+    All threads share torch's random numbers. So no other thread of this process fine-tunes, searches, loads or scores
+    before this returns.
+
     Started by `accelerate launch` or torchrun, every process calls this with the same arguments (and the same folder,
     if any): together they train one model, each on its share of every batch.
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import modelselect as ms
+from modelselect.evaluation.pool import _out_of_reach
 from modelselect.host.host import Host
 from modelselect.host.questions import asked, bytes_to_download, is_here
 
@@ -66,3 +67,4 @@ def test_a_zoo_that_hangs_is_asked_nothing_more(zoo: ms.Zoo, monkeypatch: pytest
     monkeypatch.setenv("MODELSELECT_PLUGIN_SECONDS", "0.2")
     assert asked(zoo, lambda: time.sleep(600), bool, False) is False
     assert asked(zoo, lambda: pytest.fail("it was asked"), bool, False) is False
+    assert "meddling did not answer in time; if it is only slow, set MODELSELECT_PLUGIN_SECONDS" in _out_of_reach(zoo)

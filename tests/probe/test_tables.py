@@ -697,6 +697,12 @@ def test_numbers_with_a_comma_are_numbers_between_semicolons(tmp_path: Path) -> 
     assert Probe.of(path).class_names == ("0,2", "1,2")
 
 
+def test_a_comma_after_thousands_is_not_read_as_one_before_a_fraction(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text;label\n" + "".join(f"{text};{1 + row % 2},500\n" for row, text in enumerate(TEXTS)))
+    assert Probe.of(path).class_names == ("1,500", "2,500")
+
+
 def test_a_table_that_was_written_as_one_object_of_lists_is_no_sentence(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text(json.dumps({"text": TEXTS, "label": CODES}))

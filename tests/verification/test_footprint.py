@@ -67,6 +67,29 @@ def test_a_module_that_fails_without_values_is_an_error_of_its_candidate() -> No
         peak_bytes(network(), fails, FineTuning(), "full", "cpu")
 
 
+class OfTorch(torch.nn.Module):
+    """Attention in the module that torch has for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(8, 1, batch_first=True)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.attention(batch, batch, batch, need_weights=False)[0]
+        return output
+
+
+def test_attention_of_torchs_own_module_keeps_no_table_of_weights() -> None:
+    def bytes_for(tokens: int) -> int:
+        def run(module: Any, rows: int) -> Any:
+            return module(torch.zeros(rows, tokens, 8, device="meta"))
+
+        return peak_bytes(OfTorch().to("meta"), run, FineTuning(batch_size=2), "full", "cuda")
+
+    short, middle, long = map(bytes_for, (1024, 2048, 4096))
+    assert long - middle == 2 * (middle - short)  # it grows with the tokens, and not with their square
+
+
 class Stopped(torch.nn.Module):
     """Two layers and attention of the model run; an exception ends the pass before the last layer."""
 

@@ -113,7 +113,7 @@ class Process(Executor):
                         busy.remove(worker)
                         if worker.experienced:
                             name = getattr(worker.item, "id", worker.item)
-                            LOGGER.info("%s is tried again in a new process: the worker process %s", name, death)
+                            LOGGER.warning("%s is tried again in a new process: the worker process %s", name, death)
                             busy.append(_Worker(function))
                             busy[-1].give(worker.item, worker.pickled)
                         elif proven:
@@ -225,7 +225,8 @@ class _Worker:
         exitcode = self.process.exitcode
         self.kill()  # ends what the process has started
         cause = _cause_of_death(exitcode) + self.last_words
-        if self.begun_at is None or self.experienced:
+        is_out_of_memory = exitcode == -signal.SIGKILL  # most likely, and then the item needs too much of it again
+        if self.begun_at is None or (self.experienced and not is_out_of_memory):
             raise _BlamelessError(cause)
         return failed(self.item, f"the worker process {cause}")
 
