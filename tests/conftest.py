@@ -33,6 +33,9 @@ os.environ["MODELSELECT_HISTORY"] = ""
 _STORE = tempfile.TemporaryDirectory(prefix="modelselect-tests-")
 os.environ["MODELSELECT_CACHE"] = _STORE.name
 
+# Nor do they read the user's atlas of architectures.
+os.environ["MODELSELECT_ATLAS"] = os.path.join(_STORE.name, "atlas.safetensors")
+
 # What is written need not outlive the machine.
 os.fsync = lambda _: None  # type: ignore[assignment, misc]
 
