@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class Stranger(BaseHTTPRequestHandler):
 
 def test_a_page_of_somebody_else_reads_nothing(started: Any, address: str) -> None:
     Stranger.victim = address
-    with running(HTTPServer((LOOPBACK, 0), Stranger)) as stranger:
+    with running(ThreadingHTTPServer((LOOPBACK, 0), Stranger)) as stranger:
         started.get(stranger.replace(LOOPBACK, "localhost"))
         got = until(lambda: (found := started.execute_script("return got")) and len(found) == 4 and found)
         assert (got["read"], got["blind"], got["run"]) == ("refused", "refused", "refused")
