@@ -225,7 +225,7 @@ def test_a_plan_of_rounds_without_a_budget_is_what_a_run_then_takes(folder: Path
     passes = sum(planned.seconds or 0.0 for planned in plan.rounds)
     decoding = plan.seconds - passes
     assert passes < 0.9 * sum(row.seconds or 0.0 for row in plan.rows)
-    assert decoding >= plan.decode_seconds
+    assert decoding >= plan.decode_seconds * (1 - 1e-9)  # a difference of sums is rounded
     assert not whole.rounds
     text = " ".join(str(plan).split())
     assert "in rounds, after each of which the better half goes on: round 1: 12 candidates on 64 rows, 768" in text
