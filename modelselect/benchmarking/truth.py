@@ -305,11 +305,10 @@ def _long(
     for number, row in enumerate(frame.to_dict("records"), 2):
         if "metric" in row and str(row["metric"]) != "accuracy":
             continue
-        value = _number(row[accuracy], f"{called}, line {number}: {accuracy}")
         place = f"{called}, line {number}"
-        found.setdefault(_name(row[dataset], dataset, place), {}).setdefault(
-            _name(row[model], model, place), []
-        ).append(value)
+        value = _number(row[accuracy], f"{place}: {accuracy}")
+        known = found.setdefault(_name(row[dataset], dataset, place), {})
+        known.setdefault(_name(row[model], model, place), []).append(value)
     return found
 
 

@@ -18,9 +18,8 @@ from modelselect.candidates.classifier import (
     one_row_each,
 )
 from modelselect.candidates.layouts import FIRST, LAST, Layer, axis_after, axis_of_width, declared_axis, pool
-from modelselect.candidates.modules import alone_with
 from modelselect.candidates.readers import EncoderOutput, FeatureMethod, HeadInput, PreLogits, WholeOutput, Within
-from modelselect.candidates.watching import Seen, submodules, watch
+from modelselect.candidates.watching import Seen, encoder_outputs, submodules, watch
 from modelselect.errors import CandidateError
 
 if TYPE_CHECKING:
@@ -174,13 +173,8 @@ def _reader_for_encoder(module: Any, example: Any) -> Reader:
     """The reader of a model of transformers: see `reader_for`."""
     import torch
 
-    base: list[Any] = []
-    with alone_with(module):
-        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: base.append(output))
-        try:
-            seen = _watched(module, lambda batch: call(module, batch), example)
-        finally:
-            handle.remove()
+    with encoder_outputs(module) as base:
+        seen = _watched(module, lambda batch: call(module, batch), example)
     logits = getattr(seen.output, "logits", None)
     has_logits = False
     if isinstance(logits, torch.Tensor) and logits.dim() == 2 and _classifies(module, logits.shape[1]):

@@ -11,7 +11,7 @@ from modelselect.candidates.calling import call, described, one_tensor, token_ma
 from modelselect.candidates.layouts import LAST, declared_axis, pool, stated_axis
 from modelselect.candidates.metadata import source_classes
 from modelselect.candidates.modules import alone_with, dequantized
-from modelselect.candidates.watching import first_tensor, sole_input
+from modelselect.candidates.watching import encoder_outputs, first_tensor, sole_input
 from modelselect.errors import CandidateError
 
 if TYPE_CHECKING:
@@ -166,13 +166,8 @@ class EncoderOutput:
     last: bool = False
 
     def __call__(self, module: Any, batch: Any) -> Outputs:
-        seen: list[Any] = []
-        with alone_with(module):
-            handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
-            try:
-                output = call(module, batch)
-            finally:
-                handle.remove()
+        with encoder_outputs(module) as seen:
+            output = call(module, batch)
         return self.outputs_of(module, batch, seen[-1] if seen else output, output)
 
     def outputs_of(self, module: Any, batch: Any, encoded: Any, output: Any) -> Outputs:

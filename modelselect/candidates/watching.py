@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -106,6 +107,18 @@ def watch(
             for handle in handles:
                 handle.remove()
     return seen
+
+
+@contextlib.contextmanager
+def encoder_outputs(module: Any) -> Iterator[list[Any]]:
+    """What the encoder below the head of a model of transformers gives, in each call of the model in this context."""
+    seen: list[Any] = []
+    with alone_with(module):
+        handle = module.base_model.register_forward_hook(lambda _module, _arguments, output: seen.append(output))
+        try:
+            yield seen
+        finally:
+            handle.remove()
 
 
 def submodules(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:

@@ -41,7 +41,8 @@ def checked_matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
     elif array.dtype.kind != "f":
         raise EvidenceError(f"{name} has dtype {array.dtype}; expected numbers")
     for start in range(0, len(array), _CHUNK_ROWS):
-        finite = np.isfinite(array[start : start + _CHUNK_ROWS])
+        chunk = array[start : start + _CHUNK_ROWS]
+        finite = np.isfinite(chunk)
         if not finite.all():
             rows = np.flatnonzero(~finite.all(axis=1)) + start
             raise EvidenceError(
@@ -49,7 +50,6 @@ def checked_matrix(name: str, given: ArrayLike) -> NDArray[np.floating[Any]]:
                 f"{min(start + _CHUNK_ROWS, len(array))}). Scores of such features are meaningless: find out which "
                 "layer overflows, or leave these rows out."
             )
-        chunk = array[start : start + _CHUNK_ROWS]
         if name == "features" and array.dtype.itemsize > 4 and max(-chunk.min(), chunk.max()) > _LARGEST_FEATURE:
             row = start + int((np.abs(chunk) > _LARGEST_FEATURE).any(axis=1).argmax())
             raise EvidenceError(

@@ -61,9 +61,9 @@ def write(tuned: FineTuned, candidate: Candidate, path: Path, *, trust_remote_co
             (folder / SIGNATURE).write_text(text + "\n", encoding="utf-8")
             for file in filter(Path.is_file, folder.rglob("*")):  # safetensors makes files that only the owner can read
                 shutil.copymode(folder / CONFIGURATION, file)
-            if _is_copy(path, folder):
-                return
             if is_as_saved(path):
+                if (path / SIGNATURE).read_bytes() == (folder / SIGNATURE).read_bytes():
+                    return
                 raise InvalidInputError(
                     f"{str(path)!r} holds another saved model; give a new or an empty folder. What this run has "
                     "computed is not computed again"
@@ -96,11 +96,6 @@ def check_place(path: Path) -> bool:
 def _check_empty(path: Path) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InvalidInputError(f"{str(path)!r} holds something already; give a new or an empty folder")
-
-
-def _is_copy(path: Path, folder: Path) -> bool:
-    """Whether `path` holds the model that was written into `folder`, as it was saved."""
-    return is_as_saved(path) and (path / SIGNATURE).read_bytes() == (folder / SIGNATURE).read_bytes()
 
 
 class _Bundle(NamedTuple):
