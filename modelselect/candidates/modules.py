@@ -19,6 +19,10 @@ _CALLING = threading.Lock()
 _CALLED: WeakKeyDictionary[torch.nn.Module, Any] = WeakKeyDictionary()
 """By module, what its calls wait for; `_CALLING` guards it."""
 
+_EVALUATING = threading.Lock()
+_EVALUATED: WeakKeyDictionary[torch.nn.Module, tuple[int, bool]] = WeakKeyDictionary()
+"""By submodule, the contexts that need it in evaluation mode, and its earlier mode; `_EVALUATING` guards it."""
+
 
 def device_of(module: torch.nn.Module) -> torch.device | None:
     """The device of the module's first parameter or buffer; None if the module has neither."""
@@ -47,15 +51,27 @@ def alone_with(module: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
-    """Puts the modules into evaluation mode; afterwards every submodule is back in its earlier mode."""
-    training = [(submodule, submodule.training) for module in modules for submodule in module.modules()]
-    for module in modules:
-        module.eval()
+    """Puts the modules into evaluation mode.
+
+    A submodule is back in its earlier mode when the last thread has left its context.
+    """
+    parts = [submodule for module in modules for submodule in module.modules()]
+    with _EVALUATING:
+        for part in parts:
+            threads, earlier = _EVALUATED.get(part, (0, part.training))
+            _EVALUATED[part] = threads + 1, earlier
+        for module in modules:
+            module.eval()
     try:
         yield
     finally:
-        for submodule, mode in training:
-            submodule.training = mode
+        with _EVALUATING:
+            for part in parts:
+                threads, earlier = _EVALUATED.pop(part)
+                if threads > 1:
+                    _EVALUATED[part] = threads - 1, earlier
+                else:
+                    part.training = earlier
 
 
 def weights_digest(module: torch.nn.Module, *more: str) -> str:

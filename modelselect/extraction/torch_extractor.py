@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelselect.candidates.backbone import Backbone, Outputs, Preprocessing
-from modelselect.candidates.modules import device_of, in_evaluation_mode
+from modelselect.candidates.modules import alone_with, device_of, in_evaluation_mode
 from modelselect.errors import CandidateError, OutOfMemoryError
 from modelselect.evidence.evidence import Evidence
 from modelselect.extraction.devices import arithmetic, first_line, is_out_of_memory
@@ -116,11 +116,14 @@ class TorchExtractor(Extractor):
 
     @contextlib.contextmanager
     def session(self, module: torch.nn.Module, device: str) -> Iterator[None]:
-        """The module on the device, in evaluation mode and channels-last; modes and device are restored afterwards."""
+        """The module on the device, in evaluation mode and channels-last; modes and device are restored afterwards.
+
+        A module that may have to move is in one session at a time.
+        """
         import torch
 
-        home = device_of(module)
-        with in_evaluation_mode(module):
+        with contextlib.nullcontext() if device == "cpu" else alone_with(module), in_evaluation_mode(module):
+            home = device_of(module)
             try:
                 with torch.inference_mode(False):  # weights copied in inference mode could not be trained any more
                     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

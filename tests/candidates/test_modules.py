@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
-from modelselect.candidates.modules import weights_digest
+from modelselect.candidates.modules import in_evaluation_mode, weights_digest
 
 # --- identity --------------------------------------------------------------------------------------------------------
 
@@ -43,3 +45,17 @@ def test_the_digest_covers_buffers_that_are_not_saved() -> None:
     digest = weights_digest(module)
     module.table += 1  # type: ignore[operator]
     assert weights_digest(module) != digest
+
+
+def test_a_module_is_in_evaluation_mode_until_the_last_thread_has_left() -> None:
+    shared = nn.Dropout()
+    one, other = nn.Sequential(shared, nn.BatchNorm1d(2)), nn.Sequential(shared.eval(), nn.Dropout())
+    one[1].eval()
+    modes = {part: part.training for whole in (one, other) for part in whole.modules()}
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(in_evaluation_mode(one, other))
+        second.enter_context(in_evaluation_mode(other))
+        first.close()
+        assert one.training
+        assert not any(part.training for part in other.modules())
+    assert {part: part.training for part in modes} == modes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import modelselect as ms
 from modelselect.candidates.backbone import Backbone
@@ -31,13 +34,13 @@ FUSED = get_host().extractor("fused")
 def normalisations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of each batch normalisation that is computed."""
     seen: list[int] = []
-    computed = nn.functional.batch_norm
+    computed = torch.batch_norm
 
     def count(rows: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
         seen.append(len(rows))
         return computed(rows, *arguments, **named)
 
-    monkeypatch.setattr(nn.functional, "batch_norm", count)
+    monkeypatch.setattr(torch, "batch_norm", count)
     return seen
 
 
@@ -139,24 +142,6 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, (weight - means) / deviations, self.bias)
 
 
-class Resisting(nn.Conv2d):
-    """Whose weights cannot be replaced once it is made."""
-
-    made = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if self.made and name in ("weight", "bias") and value is not getattr(self, name):
-            raise TypeError(name)
-        super().__setattr__(name, value)
-
-
-def resisting() -> nn.Module:
-    module = Net()
-    module.conv = Resisting(3, 8, 3)
-    module.conv.made = True
-    return module
-
-
 def hooked() -> nn.Module:
     module = Net()
     module.conv.register_forward_hook(lambda _part, _given, output: output.clamp(min=0))
@@ -181,9 +166,7 @@ def of_batch_statistics() -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize(
-    "make", [TwoReaders, Twice, hooked, resisting, of_subclass, of_normed_weights, of_batch_statistics]
-)
+@pytest.mark.parametrize("make", [TwoReaders, Twice, hooked, of_subclass, of_normed_weights, of_batch_statistics])
 def test_what_cannot_be_fused_is_computed_as_it_is(
     make: Callable[[], nn.Module], probe: ms.Probe, normalisations: list[int]
 ) -> None:
@@ -206,6 +189,124 @@ def test_an_error_in_the_forward_pass_leaves_the_network_as_it_was(probe: ms.Pro
         FUSED.extract(backbone(module), probe, FIELDS, batch_size=8)
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     assert "forward" not in vars(module.norm)
+
+
+class Padding(nn.Conv2d):
+    """Which calls the function by itself, with names."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(x, (0, 1, 0, 1))
+        return nn.functional.conv2d(input=padded, weight=self.weight, bias=self.bias, stride=self.stride)
+
+
+def activated(activation: Callable[[torch.Tensor], torch.Tensor], *others: nn.Module) -> nn.Module:
+    class Activated(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            for part in others:
+                x = part(x)
+            return self.head(activation(x).mean((2, 3)))
+
+    module = Activated()
+    module.others = nn.ModuleList(others)
+    return trained(module)
+
+
+@pytest.mark.parametrize(
+    ("activation", "kernel"),
+    [
+        pytest.param(nn.ReLU(inplace=True), "relu", id="ReLU"),
+        pytest.param(nn.functional.relu, "relu", id="relu"),
+        pytest.param(lambda x: x.relu(), "relu", id="method"),
+        pytest.param(lambda x: torch.relu_(x), "relu", id="in place"),
+        pytest.param(nn.ReLU6(), "relu6", id="ReLU6"),
+        pytest.param(nn.functional.relu6, "relu6", id="relu6"),
+        pytest.param(nn.Hardtanh(-0.5, 0.7), "hardtanh", id="hardtanh"),
+        pytest.param(nn.Hardswish(), "hardswish", id="hardswish"),
+        pytest.param(nn.SiLU(), "silu", id="silu"),
+        pytest.param(nn.GELU(), "gelu", id="gelu"),
+        pytest.param(nn.GELU("tanh"), "gelu", id="gelu by tanh"),
+    ],
+)
+@pytest.mark.parametrize("norm", [(), (nn.BatchNorm2d(8),)], ids=["alone", "normalised"])
+def test_a_convolution_does_the_activation_after_it(
+    activation: Any, kernel: str, norm: tuple[nn.Module, ...], probe: ms.Probe
+) -> None:
+    network = backbone(activated(activation, *norm))
+    assert_same(network, probe)
+    counted = Counter[str]()
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            counted[function.overloadpacket.__name__.removesuffix("_")] += 1
+            return function(*args, **(kwargs or {}))
+
+    images = torch.randn(8, 3, 9, 9)
+    with FUSED.ready(network.module, "cpu", "float32"):
+        read = FUSED.reader(network, compile=False)
+        read(images)
+        with Count():
+            read(images)
+    assert counted["_convolution_pointwise"] == 1
+    assert not {kernel, "clamp", "native_batch_norm", "batch_norm"} & counted.keys()
+
+
+def test_a_convolution_of_a_subclass_is_fused(probe: ms.Probe, normalisations: list[int]) -> None:
+    module = trained(Net())
+    module.conv = Padding(3, 8, 3, stride=2)
+    assert_same(backbone(module), probe)
+    assert normalisations[-1] == 2
+
+
+class ReadAfterwards(Net):
+    """Whose normalised values are read beside their activation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        normalised = self.norm(self.conv(x))
+        return self.head((normalised.relu() * normalised).mean((2, 3)))
+
+
+def test_an_activation_of_what_is_read_twice_is_computed(probe: ms.Probe, normalisations: list[int]) -> None:
+    assert_same(backbone(trained(ReadAfterwards())), probe)
+    assert normalisations[-1] == 2
+
+
+class Changing(Net):
+    """Which does something else from its third batch on."""
+
+    def __init__(self, otherwise: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.otherwise = otherwise
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = x.flatten()[0] < 0.4 if self.training else bool((x.mean() * 1e3).frac() > 0.5)
+        made = self.otherwise(self, x) if first else self.norm(self.conv(x)).relu()
+        return self.head(made.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        pytest.param(lambda net, x: net.conv(x).relu(), id="no normalisation"),
+        pytest.param(lambda net, x: net.conv(x), id="no step"),
+        pytest.param(lambda net, x: net.conv(x).square(), id="another function"),
+        pytest.param(lambda net, x: net.norm(net.conv(x)), id="no activation"),
+        pytest.param(lambda net, x: nn.functional.conv2d(x, net.conv.weight, stride=2), id="other numbers"),
+        pytest.param(lambda net, x: nn.functional.batch_norm(net.conv(x), *[torch.ones(8)] * 2), id="other statistics"),
+        pytest.param(lambda net, x: (made := net.norm(net.conv(x))).relu() + made, id="a second reader"),
+    ],
+)
+def test_a_network_that_departs_from_its_first_rows_is_computed_as_it_is(otherwise: Any, probe: ms.Probe) -> None:
+    assert_same(backbone(trained(Changing(otherwise))), probe)
+
+
+def test_threads_share_a_module(probe: ms.Probe) -> None:
+    network = backbone(trained(Net()))
+    expected = CPU.extract(network, probe, FIELDS, batch_size=4)
+    with ThreadPoolExecutor(4) as pool:
+        both = [pool.submit(each.extract, network, probe, FIELDS, batch_size=4) for each in (CPU, FUSED) * 4]
+        for given in both:
+            np.testing.assert_allclose(given.result().features, expected.features, rtol=0, atol=1e-5)
 
 
 def test_a_network_without_a_head_and_in_training_mode(probe: ms.Probe) -> None:
