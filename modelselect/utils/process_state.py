@@ -265,7 +265,15 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     ):
         backend = getattr(torch.backends, library)
         yield _Setting(partial(getattr, backend, name), partial(setattr, backend, name))
+    for name, held in vars(torch.nn.modules.module).items():
+        if name.startswith("_global_") and isinstance(held, dict):  # hooks on every module
+            yield _Setting(held.copy, partial(_fill, held))
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
+
+
+def _fill(held: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    held.clear()
+    held.update(before)
 
 
 def _modes(torch: Any) -> tuple[int, int]:
