@@ -47,8 +47,8 @@ def enter_spoiling_below() -> None:
     SpoilingBelow().__enter__()  # type: ignore[no-untyped-call]
 
 
-def lower(bound: int) -> None:
-    resource.setrlimit(bound, (100, resource.getrlimit(bound)[1]))
+def lower(bound: int, to: int = 100) -> None:
+    resource.setrlimit(bound, (to, resource.getrlimit(bound)[1]))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ def lower(bound: int) -> None:
         (enter_spoiling_below, torch._C._len_torch_dispatch_stack),
         (gc.disable, gc.isenabled),
         (lambda: lower(resource.RLIMIT_NOFILE), lambda: resource.getrlimit(resource.RLIMIT_NOFILE)),
+        (lambda: lower(resource.RLIMIT_AS, 1 << 40), lambda: resource.getrlimit(resource.RLIMIT_AS)),
         (lambda: lower(resource.RLIMIT_FSIZE), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)),
         (lambda: signal.setitimer(signal.ITIMER_REAL, 60), lambda: signal.getitimer(signal.ITIMER_REAL)),
         (lambda: signal.setitimer(signal.ITIMER_PROF, 60), lambda: signal.getitimer(signal.ITIMER_PROF)),
