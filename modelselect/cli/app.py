@@ -149,15 +149,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         exits = {NothingRankedError: EXIT_NOTHING_RANKED, OutputError: EXIT_NO_OUTPUT}
         sys.exit(exits.get(type(error), EXIT_BAD_USAGE))
     except SystemExit as stopped:
-        if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
-            what = f"ended by {signal.Signals(ended[0]).name}" if ended else "interrupted"
-            complain(f"{what}; all results so far are kept, and the next run continues from there")
-            code = 128 + ended[0] if ended else EXIT_INTERRUPTED
-            if arguments is None:
-                _leave(code)
-            sys.exit(code)
+        if ended or stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
+            _end(ended, leaves=arguments is None)
         if stopped.code == EXIT_BAD_USAGE:
             _mention(options)
+        raise
+    except OSError:
+        if ended:  # the terminal was closed
+            _end(ended, leaves=arguments is None)
         raise
 
 
@@ -182,6 +181,17 @@ def _ended_as_interrupted(ended: list[int]) -> Iterator[None]:
     finally:
         for number in free:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _end(ended: Sequence[int], *, leaves: bool) -> NoReturn:
+    """Says that a signal, or Ctrl-C, has ended the command, and ends it."""
+    what = f"ended by {signal.Signals(ended[0]).name}" if ended else "interrupted"
+    with contextlib.suppress(OSError):
+        complain(f"{what}; all results so far are kept, and the next run continues from there")
+    code = 128 + ended[0] if ended else EXIT_INTERRUPTED
+    if leaves:
+        _leave(code)
+    sys.exit(code)
 
 
 def _leave(code: int) -> NoReturn:
