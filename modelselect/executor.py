@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 from modelselect.errors import Failure, InvalidInputError, contained
 
+WORKER_DIED = "WorkerDied"
+"""The error in the failure of an item whose process has ended. An estimator that was at work is then left out."""
+
 
 class UnknownOptionError(InvalidInputError):
     """An executor has no option of this name.

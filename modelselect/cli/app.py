@@ -1,11 +1,13 @@
 """The command line: `modelselect demo | select | predict | serve | benchmark | report | search | history | ...`.
 
 Exit codes: 0 done, 1 nothing could be ranked, 2 bad usage, 74 the answer could not be printed, 130 interrupted
-(Ctrl-C), 143 ended (SIGTERM). A command is imported when it runs, and `--help` imports none.
+(Ctrl-C), 143 ended (SIGTERM), 129 the terminal was closed (SIGHUP). A command is imported when it runs, and `--help`
+imports none.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -15,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -147,32 +149,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
         exits = {NothingRankedError: EXIT_NOTHING_RANKED, OutputError: EXIT_NO_OUTPUT}
         sys.exit(exits.get(type(error), EXIT_BAD_USAGE))
     except SystemExit as stopped:
-        if stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
-            what = "ended by SIGTERM" if ended else "interrupted"
-            complain(f"{what}; all results so far are kept, and the next run continues from there")
-            if ended:
-                sys.exit(EXIT_TERMINATED)
+        if ended or stopped.code == EXIT_INTERRUPTED:  # Typer makes this of Ctrl-C
+            _end(ended, leaves=arguments is None)
         if stopped.code == EXIT_BAD_USAGE:
             _mention(options)
+        raise
+    except OSError:
+        if ended:  # the terminal was closed
+            _end(ended, leaves=arguments is None)
         raise
 
 
 @contextlib.contextmanager
 def _ended_as_interrupted(ended: list[int]) -> Iterator[None]:
-    """SIGTERM, which batch systems and containers send, does what Ctrl-C does: workers end, and bars are removed."""
+    """SIGTERM, which batch systems and containers send, and SIGHUP, which a terminal sends when it is closed, do what
+    Ctrl-C does: workers end, and bars are removed. A signal that is ignored, as `nohup` has it, stays so.
+    """
 
     def end(number: int, frame: Any) -> None:
         ended.append(number)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield  # the handler that is set decides
-        return
-    signal.signal(signal.SIGTERM, end)
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    free = [number for number in known if signal.getsignal(number) == signal.SIG_DFL]  # else that handler decides
+    if threading.current_thread() is not threading.main_thread():
+        free = []
+    for number in free:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(ended: Sequence[int], *, leaves: bool) -> NoReturn:
+    """Says that a signal, or Ctrl-C, has ended the command, and ends it."""
+    what = f"ended by {signal.Signals(ended[0]).name}" if ended else "interrupted"
+    with contextlib.suppress(OSError):
+        complain(f"{what}; all results so far are kept, and the next run continues from there")
+    code = 128 + ended[0] if ended else EXIT_INTERRUPTED
+    if leaves:
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends this process as Python does, but frees no objects and waits for no threads, which can take seconds."""
+    try:
+        atexit._run_exitfuncs()  # noqa: SLF001 (no public function does this)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    finally:  # also if a stream is closed, or a second Ctrl-C does not wait
+        os._exit(code)
 
 
 def _mention(options: Configuration) -> None:

@@ -12,6 +12,7 @@ from modelselect.candidates.limits import Limits
 from modelselect.candidates.zoo import Zoo
 from modelselect.estimators.estimator import Estimator
 from modelselect.evaluation.blame import bounded
+from modelselect.evaluation.underway import Underway
 from modelselect.extraction.devices import Compute
 from modelselect.extraction.inputs import InputCache
 from modelselect.history.view import RecallContext
@@ -56,6 +57,7 @@ class EvaluationContext:
         fields: evidence fields that are wanted beyond those of the estimators.
         prompts: texts with `{}` for the name of a class, by which models of images and texts classify without training.
         task: what is to be predicted; None for the one that the probe's rows suit.
+        underway: notes of what runs in other processes; None if all runs in this one.
     """
 
     probe: Probe
@@ -80,6 +82,7 @@ class EvaluationContext:
     fields: frozenset[str] = frozenset()
     prompts: tuple[str, ...] = ()
     task: Task | None = None
+    underway: Underway | None = None
     _keys: dict[Estimator, str] = field(default_factory=dict, repr=False, init=False)
 
     @cached_property

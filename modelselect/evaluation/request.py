@@ -18,6 +18,7 @@ from modelselect.evaluation.pool import Offer, candidates_of, offered
 from modelselect.evaluation.results import ScoringResult
 from modelselect.evaluation.settings import Settings
 from modelselect.evaluation.tasks import adapted
+from modelselect.evaluation.underway import Underway
 from modelselect.executor import Executor
 from modelselect.extraction.devices import Compute, check_precision, choose_device, free_memory
 from modelselect.extraction.inputs import InputCache
@@ -174,6 +175,7 @@ class Request:
             method=settings.verify,
             prompts=settings.prompts,
             task=self.task,
+            underway=Underway(spool.folder) if self.runner.isolated and spool.folder else None,
         )
 
 

@@ -22,6 +22,11 @@ def _ignore(candidate: Candidate, result: Any) -> None:
     """The callback that does nothing."""
 
 
+def _blames_none(candidate: Candidate, failure: Failure) -> bool:
+    """Of a task without parts that can be left out."""
+    return False
+
+
 def run(
     executor: Executor,
     task: Callable[[Candidate], Result | Failure],
@@ -33,7 +38,8 @@ def run(
 
     Args:
         executor: runs the task.
-        task: takes a candidate. If it has an attribute `result`, its results are of this type.
+        task: takes a candidate. If it has an attribute `result`, its results are of this type. If it has a method
+            `blames(candidate, failure)` that is true, the candidate is tried once more.
         candidates: each one is taken at its turn.
         bar: moves with each candidate.
         ended: called with each candidate and its result, as soon as the result is known.
@@ -41,6 +47,7 @@ def run(
     found: dict[str, Result | Failure] = {}
     given: dict[str, Candidate] = {}
     expected: type = getattr(task, "result", object)
+    blames: Callable[[Candidate, Failure], bool] = getattr(task, "blames", _blames_none)
     with bar as track:
         candidates = _each_noted(candidates, given)
         if executor.isolated:
@@ -53,9 +60,17 @@ def run(
             ended(candidate, result)
             track(candidate.id, _ended(result))
 
-        for id_, result in _results(executor, task, candidates, expected):
-            if id_ in given and id_ not in found:
-                end(given[id_], _lost(executor) if result is None else result)
+        while True:
+            again: dict[str, Candidate] = {}
+            for id_, result in _results(executor, task, candidates, expected):
+                if id_ in given and id_ not in found and id_ not in again:
+                    if isinstance(result, Failure) and blames(given[id_], result):
+                        again[id_] = given[id_]
+                    else:
+                        end(given[id_], _lost(executor) if result is None else result)
+            if not again:
+                break
+            candidates = _each_begun(again.values(), track)
         for candidate in given.values():
             if candidate.id not in found:
                 end(candidate, _lost(executor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
@@ -58,9 +59,11 @@ def score(loader: Loader) -> ScoringResult:
     training = TrainingMemory(loader)
     training.check()
     costs, costs_reused = meter.costs() if context.costs else (None, True)
-    moving = [estimator for estimator in context.estimators if not estimator.is_static]
+    ended = {} if context.underway is None else context.underway.ended.get(loader.candidate.id, {})
+    estimators = [estimator for estimator in context.estimators if estimator.name not in ended]
+    moving = [estimator for estimator in estimators if not estimator.is_static]
     scored, scores_reused = _scored(moving, loader, gatherer)
-    rows_matter = [e for e in context.estimators if "components" in scored.get(e.name, {}) and looks_at_rows(e)]
+    rows_matter = [e for e in estimators if "components" in scored.get(e.name, {}) and looks_at_rows(e)]
     halved, halves_reused = _halved(rows_matter, loader, gatherer, context.half) if context.half else ({}, True)
     again = _resampled(rows_matter, loader, gatherer, scored)
     extractions, extraction_rows = gatherer.recorded() if context.wanted & FORWARD_FIELDS else ([], 0)
@@ -68,11 +71,13 @@ def score(loader: Loader) -> ScoringResult:
     metadata = {**loader.candidate.metadata}
     if described.parameters is not None:
         metadata["parameters"] = described.parameters  # counted: a zoo's number may include other things
-    for estimator in context.estimators:
+    for estimator in estimators:
         if estimator.is_static:
-            scored[estimator.name] = score_or_failure(estimator, Evidence.of(metadata=MappingProxyType(metadata)))
+            with _noted(loader, estimator):
+                evidence = Evidence.of(metadata=MappingProxyType(metadata))
+                scored[estimator.name] = score_or_failure(estimator, evidence)
     ok = {name: each for name, each in scored.items() if "failure" not in each}
-    failures = {name: Failure(**each["failure"]) for name, each in scored.items() if "failure" in each}
+    failures = ended | {name: Failure(**each["failure"]) for name, each in scored.items() if "failure" in each}
     if isinstance(costs, Failure):
         failures = {Stage.COSTS.value: costs, **failures}
     estimator_seconds = {name: each["seconds"] for name, each in ok.items()}
@@ -114,11 +119,19 @@ def _scored(estimators: list[Estimator], loader: Loader, gatherer: Gatherer) -> 
     for estimator in estimators:
         key = keys.score(estimator)
         if (entry := store.get(key)) is None:
-            scored[estimator.name] = score_and_keep(estimator, gatherer.gathered.evidence, store, key)
+            evidence = gatherer.gathered.evidence
+            with _noted(loader, estimator):
+                scored[estimator.name] = score_and_keep(estimator, evidence, store, key)
             reused = False
         else:
             scored[estimator.name] = entry.metadata
     return scored, reused
+
+
+def _noted(loader: Loader, estimator: Estimator) -> contextlib.AbstractContextManager[None]:
+    """While the estimator scores: a note for the case that this process ends."""
+    underway = loader.context.underway
+    return contextlib.nullcontext() if underway is None else underway.at(loader.candidate, estimator)
 
 
 def _halved(
@@ -135,7 +148,8 @@ def _halved(
             if evidence is None:
                 places = np.arange(len(half.rows)) if context.nested is None else context.nested.rows
                 evidence = gatherer.gathered.evidence.take(np.searchsorted(places, half.rows))
-            scored: StoredScore = score_and_keep(estimator, evidence, store, key)
+            with _noted(loader, estimator):
+                scored: StoredScore = score_and_keep(estimator, evidence, store, key)
         else:
             scored = entry.metadata
         if "components" in scored:
@@ -181,7 +195,8 @@ def _resampled(
         rows = resample(gatherer.gathered.evidence, number, context.seed)
         for estimator in missing:
             try:
-                again = timed_score(estimator, rows)
+                with _noted(loader, estimator):
+                    again = timed_score(estimator, rows)
                 check_components(estimator, again["components"], scored[estimator.name]["components"])
             except Exception as error:  # the score is valid, but its uncertainty is unknown
                 del kept[estimator]

@@ -62,6 +62,10 @@ class ScoringTask:
         parameters = candidate.metadata.get("parameters") or 0
         return needs_of(self.context.compute.device, BYTES_PER_PARAMETER * parameters, alone=self.context.costs)
 
+    def blames(self, candidate: Candidate, failure: Failure) -> bool:
+        """Whether one of the estimators ended the candidate's process; the task leaves it out from now on."""
+        return self.context.underway is not None and self.context.underway.blames(candidate, failure)
+
     def __call__(self, candidate: Candidate) -> ScoringResult | Failure:
         loader = self._ahead.pop(candidate.id, None) or Loader(self.context, candidate)
         try:

@@ -28,7 +28,11 @@ T = TypeVar("T")
 
 _TIMERS = [getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)]
 
-_BOUNDED = () if resource is None else (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
+_BOUNDED = tuple(
+    getattr(resource, f"RLIMIT_{name}")
+    for name in ("NOFILE", "FSIZE", "CPU", "AS", "DATA", "STACK", "NPROC")
+    if hasattr(resource, f"RLIMIT_{name}")
+)
 """What a plugin may bound for its own sake, and the run needs."""
 
 _SIGNALS = [
@@ -141,6 +145,7 @@ class ProcessState:
 
     def restore(self) -> None:
         """Puts back what has changed."""
+        _set_if_changed(_bounds, _set_bounds, self.bounds)  # first: the rest needs memory
         if not self.imports:
             self._restore_functions()
         if self.folder is not None and self.folder != _folder():
@@ -157,7 +162,6 @@ class ProcessState:
         for timer, before, now in zip(_TIMERS, self.timers, _timers(), strict=True):
             if before == 0.0 and now > 0.0:
                 signal.setitimer(timer, 0.0)
-        _set_if_changed(_bounds, _set_bounds, self.bounds)
         _set_if_changed(_umask, os.umask, self.umask)
         _set_if_changed(threading.stack_size, threading.stack_size, self.stack)
         _set_if_changed(sys.getrecursionlimit, sys.setrecursionlimit, self.recursion)
@@ -265,7 +269,15 @@ def _settings_of(torch: Any) -> Iterator[_Setting]:
     ):
         backend = getattr(torch.backends, library)
         yield _Setting(partial(getattr, backend, name), partial(setattr, backend, name))
+    for name, held in vars(torch.nn.modules.module).items():
+        if name.startswith("_global_") and isinstance(held, dict):  # hooks on every module
+            yield _Setting(held.copy, partial(_fill, held))
     yield _Setting(torch.get_rng_state, torch.set_rng_state, is_same=torch.equal)
+
+
+def _fill(held: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    held.clear()
+    held.update(before)
 
 
 def _modes(torch: Any) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -87,6 +88,53 @@ def test_sigterm_ends_a_run_as_an_interruption_does(
         err.split()
     )
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+INTERRUPTED = """
+import atexit, os, signal, sys, time
+import modelselect.selection.funnel
+from modelselect.cli import main
+
+class Library:
+    def __del__(self):
+        time.sleep(60)
+
+def end(*_, **__):
+    os.kill(os.getpid(), int(sys.argv.pop()))
+    time.sleep(60)
+
+library = Library()
+library.itself = library
+atexit.register(print, "at the end")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+modelselect.selection.funnel.select = end
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_ended_does_not_wait_for_libraries_to_free_their_objects(
+    number: signal.Signals, code: int, dataset: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    line = [sys.executable, script, "select", dataset, "-c", "embedded:plain*", str(number.value)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout) == (code, "at the end\n")
+    assert "all results so far are kept" in done.stderr
+
+
+def test_a_run_whose_terminal_is_closed_ends_with_the_code_of_the_signal(dataset: Path, tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
+    script.write_text(INTERRUPTED.replace("os.kill(os.getpid(), int(sys.argv.pop()))", "print('here', flush=True)"))
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, [sys.executable, str(script), "select", str(dataset), "-c", "embedded:plain*"])
+    said = b""
+    while b"here" not in said:
+        said += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
 
 
 def test_a_plugin_cannot_take_the_name_of_a_shipped_command() -> None:

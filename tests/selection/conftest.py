@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -33,13 +34,20 @@ def modelselect_register_zoos():
 
 @pytest.fixture
 def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The flaky zoo as an installed plugin, so that worker processes find it, too."""
+    """The flaky zoo as an installed plugin."""
+    with installed("flaky", PLUGIN, tmp_path, monkeypatch):
+        yield
+
+
+@contextlib.contextmanager
+def installed(name: str, plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The source of a plugin as that of a distribution, so that worker processes find it, too."""
     site = tmp_path / "site"
-    info = site / "flaky-1.dist-info"
+    info = site / f"{name}-1.dist-info"
     info.mkdir(parents=True)
-    (site / "flaky_plugin.py").write_text(PLUGIN)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: flaky\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[modelselect]\nflaky = flaky_plugin\n")
+    (site / f"{name}_plugin.py").write_text(plugin)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[modelselect]\n{name} = {name}_plugin\n")
     paths = [str(site), str(REPOSITORY)]
     for path in paths:
         monkeypatch.syspath_prepend(path)

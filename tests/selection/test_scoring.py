@@ -19,6 +19,7 @@ from modelselect.candidates.readers import HeadInput
 from modelselect.errors import CandidateError, NothingRankedError
 from modelselect.host.host import Host, get_host
 from modelselect.ranking.notes import UNLABELLED, remarks_of
+from tests.selection.conftest import installed
 from tests.selection.material import SOME, rank
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -59,6 +60,42 @@ def test_a_candidate_that_crashes_costs_its_row_only(dataset: Path, flaky: None)
     assert "SIGKILL" in status["killed"]
     assert "NaN" in status["nan"]
     assert [row.rank for row in board.rows] == [1, 2, None, None, None]
+
+
+ENDING = """
+import os, signal
+import modelselect as ms
+
+class Exits(ms.Estimator):
+    name, requires, citation = "exits", frozenset({"features"}), "A. Nobody: Nothing, 2026."
+
+    def score(self, evidence):
+        os._exit(3)
+
+class Killed(ms.Estimator):
+    name, requires, citation = "killed", frozenset({"metadata"}), "A. Nobody: Nothing, 2026."
+
+    def score(self, evidence):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@ms.hookimpl
+def modelselect_register_estimators():
+    return [Exits(), Killed()]
+"""
+
+
+@pytest.mark.slow
+def test_estimators_that_end_the_process_of_every_candidate_cost_their_columns_only(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = rank(dataset, SOME, estimators=["logme", "knn"])
+    with installed("ending", ENDING, tmp_path, monkeypatch):
+        board = rank(dataset, SOME, estimators=["exits", "logme", "killed", "knn"], executor="process")
+    for row, expected in zip(board.rows, alone.rows, strict=True):
+        assert (row.candidate, row.rank, row.scores) == (expected.candidate, expected.rank, expected.scores)
+        assert "exit code 3: os._exit was called in" in row.failures["exits"].reason
+        assert row.failures["exits"].reason.endswith("(while exits scored)")
+        assert "SIGKILL" in row.failures["killed"].reason
 
 
 def test_a_candidate_that_raises_costs_its_row_only(dataset: Path, flaky: None) -> None:

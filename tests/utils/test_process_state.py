@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.modules import module as modules
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -45,8 +47,8 @@ def enter_spoiling_below() -> None:
     SpoilingBelow().__enter__()  # type: ignore[no-untyped-call]
 
 
-def lower(bound: int) -> None:
-    resource.setrlimit(bound, (100, resource.getrlimit(bound)[1]))
+def lower(bound: int, to: int = 100) -> None:
+    resource.setrlimit(bound, (to, resource.getrlimit(bound)[1]))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,8 @@ def lower(bound: int) -> None:
         (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
         (lambda: setattr(torch.backends.mkldnn, "enabled", False), lambda: torch.backends.mkldnn.enabled),
         (lambda: setattr(torch.backends.cudnn, "benchmark", True), lambda: torch.backends.cudnn.benchmark),
+        (lambda: register_module_forward_pre_hook(print), lambda: dict(modules._global_forward_pre_hooks)),
+        (lambda: register_module_forward_hook(print), lambda: dict(modules._global_forward_hooks)),
         (lambda: torch.manual_seed(3), lambda: torch.get_rng_state().tolist()),
         (lambda: np.seterr(all="raise"), np.geterr),
         (lambda: np.random.seed(3), lambda: np.random.get_state(legacy=False)["state"]["key"].tolist()),  # noqa: NPY002
@@ -100,6 +104,7 @@ def lower(bound: int) -> None:
         (enter_spoiling_below, torch._C._len_torch_dispatch_stack),
         (gc.disable, gc.isenabled),
         (lambda: lower(resource.RLIMIT_NOFILE), lambda: resource.getrlimit(resource.RLIMIT_NOFILE)),
+        (lambda: lower(resource.RLIMIT_AS, 1 << 40), lambda: resource.getrlimit(resource.RLIMIT_AS)),
         (lambda: lower(resource.RLIMIT_FSIZE), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)),
         (lambda: signal.setitimer(signal.ITIMER_REAL, 60), lambda: signal.getitimer(signal.ITIMER_REAL)),
         (lambda: signal.setitimer(signal.ITIMER_PROF, 60), lambda: signal.getitimer(signal.ITIMER_PROF)),

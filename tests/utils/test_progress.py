@@ -106,6 +106,12 @@ def test_candidates_in_workers_have_a_line_each(terminal: Console) -> None:
             track.begin(key)
         (report._folder / "1.json").write_text('{"candidate": "cut off", "unit": "rows"')
         (report._folder / "2.json").write_text('{"candidate": "ended", "unit": "rows", "done": 1, "total": 2}')
+        damaged = [
+            *("[1]", "{}", "\x00", "9" * 5000, '{"candidate": [], "unit": "rows", "done": 1, "total": 2, "note": ""}'),
+            *('{"candidate": "a", "unit": "rows", "done": {}, "total": 2, "note": ""}', "[" * 100_000),
+        ]
+        for number, text in enumerate(damaged):
+            (report._folder / f"damaged-{number}.json").write_text(text)
         report(IDS[1], Step("epoch", 2, 5))
         lines = shown(bars)
         folder = report._folder
@@ -120,6 +126,7 @@ def test_a_stage_does_not_show_what_another_worker_said_in_an_earlier_one(termin
             report = bars.reports(isolated=True)
             assert isinstance(report, StepFiles)
             report.write("another worker", IDS[0], Step("rows", 48, 48))
+            (report._folder / "damaged.json").mkdir()
         with bars.candidates("fine-tuning", 1) as track:
             track.begin(IDS[0])
             assert "48" not in shown(bars)[1]

@@ -10,7 +10,7 @@ from logging.handlers import QueueHandler
 from typing import Any
 
 from modelselect.errors import Failure, InvalidInputError, message_of
-from modelselect.executor import Outcome
+from modelselect.executor import WORKER_DIED, Outcome
 
 LOGGER = logging.getLogger("modelselect")
 """Records of this logger, and of those below it, go from the workers to the loggers of the same names here."""
@@ -99,7 +99,7 @@ def outcome_of(item: Any, answer: bytes) -> Outcome:
     return Outcome(item, value, failure)
 
 
-def failed(item: Any, reason: str, error: str = "WorkerDied") -> Outcome:
+def failed(item: Any, reason: str, error: str = WORKER_DIED) -> Outcome:
     return Outcome(item, failure=Failure("run", reason, error))
 
 
