@@ -371,10 +371,13 @@ def _mask_folder(folder: Path) -> Path | None:
 
 
 def _may_hold_masks(folder: Path) -> bool:
-    """True for a folder of image files, or of folders of splits; not for one of classes, nor of texts about boxes."""
-    inside = _folders(folder)
-    if inside:
-        return any(kind_of_split(each.name) for each in inside)
+    """True for a folder of image files, alone or in folders of splits; not of classes, nor of texts about boxes."""
+    if inside := _folders(folder):
+        return any(kind_of_split(each.name) and _holds_images(each) for each in inside)
+    return _holds_images(folder)
+
+
+def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as files:
         return any(has_image_suffix(each.name) for each in files)
 
