@@ -9,11 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
+from modelselect.utils.downloads import while_it_grows
+from modelselect.utils.http_errors import is_transport, status_of
 from modelselect.utils.text import printable
 from modelselect.utils.threads import in_thread
 
@@ -105,7 +108,7 @@ class Repository:
                         delete_patterns=list(outdated) or None,
                     )
                 except HfHubHTTPError as error:
-                    if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
+                    if left and status_of(error) == HTTPStatus.PRECONDITION_FAILED:
                         continue  # somebody else committed first: build on their commit and try again
                     raise
                 return str(commit.commit_url)
@@ -183,19 +186,26 @@ class Repository:
             for name, size in sizes.items():
                 if size > LARGEST:
                     raise self.raises(f"{self} holds a {name} of {size:,} bytes; expected at most {LARGEST:,}")
-            return Path(
-                snapshot_download(
-                    self.name,
-                    repo_type=self.kind,
-                    revision=revision,
-                    allow_patterns=list(names),
-                    token=self.token,
-                    endpoint=self.endpoint,
-                )
+            fetch = partial(
+                snapshot_download,
+                self.name,
+                repo_type=self.kind,
+                revision=revision,
+                allow_patterns=list(names),
+                token=self.token,
+                endpoint=self.endpoint,
             )
+            return Path(while_it_grows(fetch, self.blobs))
 
     def __str__(self) -> str:
         return f"the {self.kind} repository {self.name}"
+
+    @property
+    def blobs(self) -> Path:
+        """The folder in the client's cache that grows while a file is downloaded."""
+        from huggingface_hub import constants
+
+        return Path(constants.HF_HUB_CACHE, f"{self.kind}s--{self.name.replace('/', '--')}", "blobs")
 
     @property
     def _api(self) -> HfApi:
@@ -233,10 +243,11 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
                 return None
             _check_winner(place, {name: size for name, size in known.items() if _is_of_a_winner(name)})
         try:
-            hf_hub_download(repository, SIGNATURE, revision=revision)
+            while_it_grows(partial(hf_hub_download, repository, SIGNATURE, revision=revision), place.blobs)
         except EntryNotFoundError:  # also where the Hub is out of reach and the cache has no such file
             return None
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_OF_A_WINNER)))
+        fetch = partial(snapshot_download, repository, revision=revision, allow_patterns=list(_OF_A_WINNER))
+        return Path(while_it_grows(fetch, place.blobs))
 
 
 def _is_of_a_winner(name: str) -> bool:
@@ -299,22 +310,16 @@ def _answer(ask: Callable[[], T]) -> T:
 def _advice(error: Exception) -> str:
     from huggingface_hub import errors
 
-    if isinstance(error, errors.LocalTokenNotFoundError) or _status(error) == HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, errors.LocalTokenNotFoundError) or status_of(error) == HTTPStatus.UNAUTHORIZED:
         return "the Hub does not accept your token; run `hf auth login` with a token that may write, or pass token="
-    if _status(error) == HTTPStatus.FORBIDDEN:
+    if status_of(error) == HTTPStatus.FORBIDDEN:
         return "you have no permission to do this; use a repository of your own, or a token that has the permission"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "the Hub's client is offline; unset HF_HUB_OFFLINE"
-    if not (isinstance(error, OSError) or _is_transport(error)):
+    if status_of(error) == HTTPStatus.TOO_MANY_REQUESTS:
+        return "the Hub limits the rate of requests; try again later, or log in with `hf auth login`"
+    if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"the Hub fails with {status_of(error)}; try again later (https://status.huggingface.co)"
+    if not (isinstance(error, OSError) or is_transport(error)):
         return "the Hub's answer cannot be understood; try again later"
     return "the Hub could not be reached; try again later"
-
-
-def _status(error: Exception) -> int:
-    """Status of the Hub's answer; 0 if there is no answer."""
-    return int(getattr(getattr(error, "response", None), "status_code", 0))
-
-
-def _is_transport(error: Exception) -> bool:
-    """True for connection errors of the client's HTTP library, which differs between versions of the client."""
-    return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)

@@ -24,7 +24,7 @@ from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
 from modelselect.utils.pixels import Pixel
 from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import PIXEL
-from modelselect.utils.text import listed
+from modelselect.utils.text import counted, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,8 +97,8 @@ class MaskRows(ImageParts):
         self.has_columns = has_columns
         self.skipped = tuple((name, "its mask holds no class") for name in empty)
         self.remarks = (
-            f"Each row is a pixel: at most {PER_CLASS} of each class are drawn from each of {len(pairs):,} images, "
-            f"with {len(names)} classes.",
+            f"Each row is a pixel: at most {PER_CLASS} of each class are drawn from each of "
+            f"{counted(len(pairs), 'image')}, with {len(names)} classes.",
         )
 
     def item(self, row: int) -> Pixel:

@@ -20,7 +20,7 @@ from modelselect.leaderboard.leaderboard import Row
 from modelselect.probe.images import Reading
 from modelselect.store.store import Store
 from modelselect.verification.model import Model
-from modelselect.verification.signature import SIGNATURE
+from modelselect.verification.signature import SIGNATURE, Signature
 from tests.hub import models
 from tests.verification.tuned import NAMES, TEXTS, put, tuned_row
 
@@ -243,6 +243,14 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
     found = replace(model, read=short_of_memory).predict(images)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
     assert found.labels == expected.labels
+
+
+@pytest.mark.parametrize("key", ["labels", "modality", "reading", "targets", "unit"])
+@pytest.mark.parametrize("wrong", [{"a": 1}, [["a"]], 1.5, None, "x"], ids=str)
+def test_a_description_that_says_nothing_is_one_error(key: str, wrong: Any) -> None:
+    described = {"labels": ["a"], "modality": "image", "reading": {}, "targets": "numbers", "unit": "row"}
+    assert Signature.of_description(described) is not None
+    assert Signature.of_description(described | {key: wrong}) is None
 
 
 @pytest.mark.parametrize("name", ["modelselect.json", "config.json"])
