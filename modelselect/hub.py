@@ -91,12 +91,12 @@ class Repository:
 
         api = self._api
         with _explained(self):
-            whole = _answer(
+            whole = answer_of(
                 lambda: api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
             )
         for left in reversed(range(_ATTEMPTS)):
             with _explained(self):
-                latest = str(_answer(lambda: api.repo_info(whole, repo_type=self.kind)).sha)
+                latest = str(answer_of(lambda: api.repo_info(whole, repo_type=self.kind)).sha)
             with self._filled(fill, whole, latest) as folder, _explained(self):
                 try:
                     commit = api.upload_folder(
@@ -135,7 +135,7 @@ class Repository:
             HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
         """
         with _explained(self):
-            found = _answer(lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision))
+            found = answer_of(lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision))
             return list(map(str, found))
 
     def check_may_write(self) -> None:
@@ -147,8 +147,8 @@ class Repository:
                 reached.
         """
         with _explained(self):
-            _answer(lambda: self._api.repo_exists(self.name, repo_type=self.kind))  # refuses what is no name
-            known = _answer(self._api.whoami)
+            answer_of(lambda: self._api.repo_exists(self.name, repo_type=self.kind))  # refuses what is no name
+            known = answer_of(self._api.whoami)
             may = known.get("auth", {}).get("accessToken", {}).get("role")
             own = [str(known["name"]), *(str(each.get("name")) for each in known.get("orgs", ()))]
         if may == "read":
@@ -175,7 +175,7 @@ class Repository:
 
         with _explained(self):
             try:
-                known = _answer(
+                known = answer_of(
                     lambda: self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind)
                 )
                 sizes = {each.path: getattr(each, "size", 0) for each in known}
@@ -231,7 +231,7 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
     place = Repository(repository, "model")
     with _explained(place):
         try:
-            info = _answer(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+            info = answer_of(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
         except (RepositoryNotFoundError, RevisionNotFoundError, TimeoutError):
             raise
         except Exception:  # the download says what is wrong; what is in the cache needs no network
@@ -294,16 +294,21 @@ def _explained(what: Repository) -> Iterator[None]:
         raise raises(f"{what}: {_advice(error)} ({type(error).__name__}: {said})") from error
 
 
-def _answer(ask: Callable[[], T]) -> T:
+def answer_of(ask: Callable[[], T], seconds: float | None = None) -> T:
     """The Hub's answer. A thread that waits for one that does not come is left to itself.
+
+    Args:
+        ask: the question.
+        seconds: how long to wait; None for `ANSWER_SECONDS`.
 
     Raises:
         TimeoutError: there is no answer in time.
     """
     answer = in_thread(ask, "hub-answer")
-    wait([answer], ANSWER_SECONDS)
+    seconds = ANSWER_SECONDS if seconds is None else seconds
+    wait([answer], seconds)
     if not answer.done():
-        raise TimeoutError(f"there is no answer after {ANSWER_SECONDS:.0f} s")
+        raise TimeoutError(f"there is no answer after {seconds:.0f} s")
     return answer.result()
 
 
