@@ -9,11 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
+from modelselect.utils.downloads import while_it_grows
+from modelselect.utils.http_errors import is_transport, status_of
 from modelselect.utils.text import printable
 from modelselect.utils.threads import in_thread
 
@@ -88,12 +91,12 @@ class Repository:
 
         api = self._api
         with _explained(self):
-            whole = _answer(
+            whole = answer_of(
                 lambda: api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
             )
         for left in reversed(range(_ATTEMPTS)):
             with _explained(self):
-                latest = str(_answer(lambda: api.repo_info(whole, repo_type=self.kind)).sha)
+                latest = str(answer_of(lambda: api.repo_info(whole, repo_type=self.kind)).sha)
             with self._filled(fill, whole, latest) as folder, _explained(self):
                 try:
                     commit = api.upload_folder(
@@ -105,7 +108,7 @@ class Repository:
                         delete_patterns=list(outdated) or None,
                     )
                 except HfHubHTTPError as error:
-                    if left and _status(error) == HTTPStatus.PRECONDITION_FAILED:
+                    if left and status_of(error) == HTTPStatus.PRECONDITION_FAILED:
                         continue  # somebody else committed first: build on their commit and try again
                     raise
                 return str(commit.commit_url)
@@ -132,7 +135,7 @@ class Repository:
             HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
         """
         with _explained(self):
-            found = _answer(lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision))
+            found = answer_of(lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision))
             return list(map(str, found))
 
     def check_may_write(self) -> None:
@@ -144,8 +147,8 @@ class Repository:
                 reached.
         """
         with _explained(self):
-            _answer(lambda: self._api.repo_exists(self.name, repo_type=self.kind))  # refuses what is no name
-            known = _answer(self._api.whoami)
+            answer_of(lambda: self._api.repo_exists(self.name, repo_type=self.kind))  # refuses what is no name
+            known = answer_of(self._api.whoami)
             may = known.get("auth", {}).get("accessToken", {}).get("role")
             own = [str(known["name"]), *(str(each.get("name")) for each in known.get("orgs", ()))]
         if may == "read":
@@ -172,7 +175,7 @@ class Repository:
 
         with _explained(self):
             try:
-                known = _answer(
+                known = answer_of(
                     lambda: self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind)
                 )
                 sizes = {each.path: getattr(each, "size", 0) for each in known}
@@ -183,19 +186,26 @@ class Repository:
             for name, size in sizes.items():
                 if size > LARGEST:
                     raise self.raises(f"{self} holds a {name} of {size:,} bytes; expected at most {LARGEST:,}")
-            return Path(
-                snapshot_download(
-                    self.name,
-                    repo_type=self.kind,
-                    revision=revision,
-                    allow_patterns=list(names),
-                    token=self.token,
-                    endpoint=self.endpoint,
-                )
+            fetch = partial(
+                snapshot_download,
+                self.name,
+                repo_type=self.kind,
+                revision=revision,
+                allow_patterns=list(names),
+                token=self.token,
+                endpoint=self.endpoint,
             )
+            return Path(while_it_grows(fetch, self.blobs))
 
     def __str__(self) -> str:
         return f"the {self.kind} repository {self.name}"
+
+    @property
+    def blobs(self) -> Path:
+        """The folder in the client's cache that grows while a file is downloaded."""
+        from huggingface_hub import constants
+
+        return Path(constants.HF_HUB_CACHE, f"{self.kind}s--{self.name.replace('/', '--')}", "blobs")
 
     @property
     def _api(self) -> HfApi:
@@ -221,7 +231,7 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
     place = Repository(repository, "model")
     with _explained(place):
         try:
-            info = _answer(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+            info = answer_of(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
         except (RepositoryNotFoundError, RevisionNotFoundError, TimeoutError):
             raise
         except Exception:  # the download says what is wrong; what is in the cache needs no network
@@ -233,10 +243,11 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
                 return None
             _check_winner(place, {name: size for name, size in known.items() if _is_of_a_winner(name)})
         try:
-            hf_hub_download(repository, SIGNATURE, revision=revision)
+            while_it_grows(partial(hf_hub_download, repository, SIGNATURE, revision=revision), place.blobs)
         except EntryNotFoundError:  # also where the Hub is out of reach and the cache has no such file
             return None
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_OF_A_WINNER)))
+        fetch = partial(snapshot_download, repository, revision=revision, allow_patterns=list(_OF_A_WINNER))
+        return Path(while_it_grows(fetch, place.blobs))
 
 
 def _is_of_a_winner(name: str) -> bool:
@@ -283,38 +294,37 @@ def _explained(what: Repository) -> Iterator[None]:
         raise raises(f"{what}: {_advice(error)} ({type(error).__name__}: {said})") from error
 
 
-def _answer(ask: Callable[[], T]) -> T:
+def answer_of(ask: Callable[[], T], seconds: float | None = None) -> T:
     """The Hub's answer. A thread that waits for one that does not come is left to itself.
+
+    Args:
+        ask: the question.
+        seconds: how long to wait; None for `ANSWER_SECONDS`.
 
     Raises:
         TimeoutError: there is no answer in time.
     """
     answer = in_thread(ask, "hub-answer")
-    wait([answer], ANSWER_SECONDS)
+    seconds = ANSWER_SECONDS if seconds is None else seconds
+    wait([answer], seconds)
     if not answer.done():
-        raise TimeoutError(f"there is no answer after {ANSWER_SECONDS:.0f} s")
+        raise TimeoutError(f"there is no answer after {seconds:.0f} s")
     return answer.result()
 
 
 def _advice(error: Exception) -> str:
     from huggingface_hub import errors
 
-    if isinstance(error, errors.LocalTokenNotFoundError) or _status(error) == HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, errors.LocalTokenNotFoundError) or status_of(error) == HTTPStatus.UNAUTHORIZED:
         return "the Hub does not accept your token; run `hf auth login` with a token that may write, or pass token="
-    if _status(error) == HTTPStatus.FORBIDDEN:
+    if status_of(error) == HTTPStatus.FORBIDDEN:
         return "you have no permission to do this; use a repository of your own, or a token that has the permission"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "the Hub's client is offline; unset HF_HUB_OFFLINE"
-    if not (isinstance(error, OSError) or _is_transport(error)):
+    if status_of(error) == HTTPStatus.TOO_MANY_REQUESTS:
+        return "the Hub limits the rate of requests; try again later, or log in with `hf auth login`"
+    if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"the Hub fails with {status_of(error)}; try again later (https://status.huggingface.co)"
+    if not (isinstance(error, OSError) or is_transport(error)):
         return "the Hub's answer cannot be understood; try again later"
     return "the Hub could not be reached; try again later"
-
-
-def _status(error: Exception) -> int:
-    """Status of the Hub's answer; 0 if there is no answer."""
-    return int(getattr(getattr(error, "response", None), "status_code", 0))
-
-
-def _is_transport(error: Exception) -> bool:
-    """True for connection errors of the client's HTTP library, which differs between versions of the client."""
-    return any(base.__name__ in ("TransportError", "StreamError") for base in type(error).__mro__)

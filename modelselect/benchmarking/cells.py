@@ -77,10 +77,6 @@ def seconds_text(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
-
-
 def parts_of(table: BenchmarkFigures) -> list[list[EstimatorRow]]:
     """Methods, and baselines: the two parts that a rule separates."""
     parts = [[row for row in table.rows if (row.kind == METHOD) == is_method] for is_method in (True, False)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelselect.benchmarking.cells import Cell, cell_of, counted, number_text
+from modelselect.benchmarking.cells import Cell, cell_of, number_text
 from modelselect.benchmarking.figures import METHOD, BenchmarkFigures
 from modelselect.benchmarking.protocol import SEEDS
-from modelselect.utils.text import UNKNOWN
+from modelselect.utils.text import UNKNOWN, counted
 
 SHOWN = 6
 """Methods in a table with a column for each estimator, where the width is limited; baselines are always shown."""

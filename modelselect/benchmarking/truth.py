@@ -12,11 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from modelselect.errors import InvalidInputError
 from modelselect.history.database import Database
 from modelselect.history.records import ACCURACY
 from modelselect.host.lookup import TRUTH, find_truth
-from modelselect.utils.text import csv_cell, text_of_csv
+from modelselect.utils.text import counted, csv_cell, text_of_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,16 +155,19 @@ def read_scores(given: Any, columns: Mapping[str, str] | None = None) -> dict[st
         for number, row in enumerate(frame.to_dict("records"), 2):
             value = _number(row[named["score"]], f"{called}, line {number}: score")
             if not math.isnan(value):
-                by_model = found.setdefault(str(row[named["estimator"]]), {}).setdefault(str(row[dataset]), {})
-                _set_once(by_model, str(row[model]), value, f"{called}, line {number}")
+                place = f"{called}, line {number}"
+                estimator = _name(row[named["estimator"]], named["estimator"], place)
+                by_model = found.setdefault(estimator, {}).setdefault(_name(row[dataset], dataset, place), {})
+                _set_once(by_model, _name(row[model], model, place), value, place)
         return found
     others = {dataset, model, _column(frame, "accuracy", accuracy)}
     for estimator in (str(column) for column in frame.columns if column not in others):
         for number, row in enumerate(frame.to_dict("records"), 2):
             value = _number(row[estimator], f"{called}, line {number}: {estimator}")
             if not math.isnan(value):
-                by_model = found.setdefault(estimator, {}).setdefault(str(row[dataset]), {})
-                _set_once(by_model, str(row[model]), value, f"{called}, line {number}")
+                place = f"{called}, line {number}"
+                by_model = found.setdefault(estimator, {}).setdefault(_name(row[dataset], dataset, place), {})
+                _set_once(by_model, _name(row[model], model, place), value, place)
     return found
 
 
@@ -194,7 +199,7 @@ def read_models(given: Any, columns: Mapping[str, str] | None = None) -> tuple[d
             )
         facts, places = {}, {}
         for number, row in enumerate(frame.to_dict("records"), 2):
-            model = str(row[names["model"]]).strip()
+            model = _name(row[names["model"]], names["model"], f"{called}, line {number}")
             facts[model] = {key: row[name] for key, name in names.items() if name is not None and key != "model"}
             places[model] = f"{called}, line {number}"
     parameters = {m: _number(known.get("parameters"), f"{places[m]}: parameters") for m, known in facts.items()}
@@ -314,8 +319,7 @@ def _long(
 
 def _name(value: Any, column: str, where: str) -> str:
     """The name of a dataset or a model in a cell."""
-    is_missing = value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value))
-    name = "" if is_missing else str(value).strip()
+    name = "" if _is_nothing(value) else str(value).strip()
     if not name:
         raise InvalidInputError(f"{where}: {column} is empty; expected a name. Leave out such lines.")
     return name
@@ -365,7 +369,8 @@ def _checked(found: Mapping[str, Mapping[str, Sequence[float]]], rows: dict[str,
         for dataset, by_model in known.items()
     }
     repeated = sum(map(len, runs.values()))
-    notes = [f"{repeated:,} accuracies are means of several results of one model on one dataset."] if repeated else []
+    means_of = counted(repeated, "accuracy is a mean", "accuracies are means")
+    notes = [f"{means_of} of several results of one model on one dataset."] if repeated else []
     means = {
         dataset: {model: sum(values) / len(values) / scale for model, values in by_model.items() if values}
         for dataset, by_model in known.items()
@@ -378,8 +383,18 @@ def _checked(found: Mapping[str, Mapping[str, Sequence[float]]], rows: dict[str,
     return Truth(means, {d: by_model for d, by_model in runs.items() if by_model}, rows, tuple(notes))
 
 
+def _is_nothing(value: Any) -> bool:
+    """True for what tables hold in cells without a value: None, NaN, pandas' NA and NaT."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (_is_float(value) and math.isnan(value))
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float | np.floating)
+
+
 def _is_missing(value: Any) -> bool:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """True also for the words that stand for a number that is unknown; as a name, such a word is one."""
+    if _is_nothing(value):
         return True
     return isinstance(value, str) and value.strip().lower() in MISSING
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelselect.benchmarking.cells import counted, mean_of, number_text, seconds_text, value_of
+from modelselect.benchmarking.cells import mean_of, number_text, seconds_text, value_of
 from modelselect.benchmarking.figures import FEWEST_FOR_AN_INTERVAL, METHOD, BenchmarkFigures, EstimatorRow
 from modelselect.benchmarking.protocol import SEEDS
-from modelselect.utils.text import listed
+from modelselect.utils.text import counted, listed
 
 FEW_DATASETS = 5
 """With fewer datasets than these a note says that they are few."""

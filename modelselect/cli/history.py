@@ -12,6 +12,7 @@ from modelselect.cli.streams import say
 from modelselect.cli.terminal import print_json, print_table
 from modelselect.errors import InvalidInputError
 from modelselect.history.database import Database
+from modelselect.utils.text import counted
 
 if TYPE_CHECKING:
     from modelselect.history.history import History
@@ -108,7 +109,7 @@ def export(
     if target.startswith(HUB):
         say(kept.publish(target.removeprefix(HUB), private=private or None))
     else:
-        say(f"{kept.summary()['results']:,} results written to {kept.export(target)}")
+        say(f"{counted(kept.summary()['results'], 'result')} written to {kept.export(target)}")
 
 
 @app.command()
@@ -153,8 +154,9 @@ def _show_summary(summary: dict[str, Any], all_rows: bool, as_json: bool) -> Non
         print_json(summary)
         return
     say(
-        f"{summary['results']:,} results of {summary['candidates']:,} candidates on {summary['datasets']:,} datasets, "
-        f"{summary['architectures']:,} architectures, in {summary['path']}"
+        f"{counted(summary['results'], 'result')} of {counted(summary['candidates'], 'candidate')} on "
+        f"{counted(summary['datasets'], 'dataset')}, {counted(summary['architectures'], 'architecture')}, in "
+        f"{summary['path']}"
     )
     if summary["metrics"]:
         print_table(
@@ -171,4 +173,4 @@ def _show_summary(summary: dict[str, Any], all_rows: bool, as_json: bool) -> Non
             all_rows=all_rows,
         )
     for proxy, count in summary["proxies"].items():
-        say(f"features of {count:,} datasets by the proxy {proxy}")
+        say(f"features of {counted(count, 'dataset')} by the proxy {proxy}")

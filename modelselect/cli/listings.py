@@ -19,7 +19,7 @@ from modelselect.cli.terminal import (
 )
 from modelselect.tasks.metrics import Metric
 from modelselect.tasks.task import Task
-from modelselect.utils.text import in_bytes, listed, printable
+from modelselect.utils.text import counted, in_bytes, listed, printable
 
 if TYPE_CHECKING:
     from modelselect.candidates.candidate import Candidate
@@ -54,7 +54,7 @@ def search(
     columns = [c for c in _SEARCH_COLUMNS if any(known.metadata.get(c) is not None for known in found.values())]
     rows = [[c.id, *(_cell(c, column) for column in columns)] for c in found.values()]
     print_table(["candidate", *columns], rows, all_rows=all_rows, optional=len(columns))
-    typer.echo(f"{len(found)} candidates", err=True)
+    typer.echo(counted(len(found), "candidate"), err=True)
 
 
 def zoos(as_json: JsonFlag = False) -> None:
@@ -226,7 +226,9 @@ def _freed(kept: Store, left: int, kind: str | None, dry_run: bool, yes: bool) -
     doomed = kept.evictable(max_bytes=left, kind=kind)
     counts = Counter(key.rpartition("-")[0] for key in doomed)
     listed = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
-    what = f"{len(doomed)} entries with {in_bytes(sum(doomed.values()))}" + (f" ({listed})" if listed else "")
+    what = f"{counted(len(doomed), 'entry', 'entries')} with {in_bytes(sum(doomed.values()))}" + (
+        f" ({listed})" if listed else ""
+    )
     if dry_run:
         typer.echo(f"would remove {what}", err=True)
         return 0

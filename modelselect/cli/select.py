@@ -15,7 +15,7 @@ from modelselect.cli.streams import answering, errors_are_shown_with_it, say_jso
 from modelselect.cli.terminal import agreed, check_writable, complain, console, note, print_table
 from modelselect.evaluation.keywords import Keywords
 from modelselect.evaluation.settings import RECIPE_PARTS
-from modelselect.utils.text import in_lines, printable
+from modelselect.utils.text import counted, in_lines, printable
 
 if TYPE_CHECKING:
     from modelselect.cli.winner import Destination
@@ -250,7 +250,7 @@ def _print_board(
             table = rich_table(board, console().width, display_names(board), ranked_by(board), remarks)
             console().print(table)
         if reused := board.provenance.get("from_store"):
-            note(f"{reused} of {len(board.rows)} candidates came from the store", settings)
+            note(f"{reused} of {counted(len(board.rows), 'candidate')} came from the store", settings)
         if agreement:
             _print_agreement(board)
     for line in said:

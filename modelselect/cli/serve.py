@@ -38,7 +38,7 @@ from modelselect.report.page import html, missing
 from modelselect.report.subject import Subject
 from modelselect.store.store import Store
 from modelselect.utils.paths import expanded
-from modelselect.utils.text import in_bytes, printable, valid_text
+from modelselect.utils.text import counted, in_bytes, printable, valid_text
 from modelselect.utils.versions import __version__
 
 LOOPBACK = "127.0.0.1"
@@ -375,8 +375,8 @@ def _index(material: Material) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>modelselect</title><style>{_STYLE}</style></head><body><h1>What was already ranked</h1><div><table>"
         f"<thead><tr>{table}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        f"<p>{len(rows)} leaderboards. The store holds {entries:,} entries "
-        f"({in_bytes(store['bytes'])}), the history {past['results']:,} results. As JSON: "
+        f"<p>{counted(len(rows), 'leaderboard')}. The store holds {counted(entries, 'entry', 'entries')} "
+        f"({in_bytes(store['bytes'])}), the history {counted(past['results'], 'result')}. As JSON: "
         '<a href="/api/boards">boards</a>, <a href="/api/store">store</a>, <a href="/api/history">history</a>.</p>'
         f"<p><small>modelselect {__version__}. This server only reads.</small></p></body></html>\n"
     )

@@ -25,6 +25,7 @@ from modelselect.history.validation import admitted
 from modelselect.history.view import HistoryView
 from modelselect.host.defaults import CLASSIFICATION
 from modelselect.hub import Repository
+from modelselect.utils.text import counted
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ class History(Database):
             with united(self, name, latest, token) as whole:
                 whole.export(folder)
 
-        message = f"Transfer history: {self.summary()['results']} results added"
+        message = f"Transfer history: {counted(self.summary()['results'], 'result')} added"
         return Repository(repository, token=token, raises=HistoryError).upload(fill, message, private=private)
 
     def fetch(self, repository: str, *, revision: str | None = None, token: str | None = None) -> Added:

@@ -16,12 +16,16 @@ from typing import Any
 from modelselect.errors import HistoryError
 from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Added, Result, is_finite, is_text
+from modelselect.hub import answer_of
 
 TASKS = ("image-classification", "text-classification")
 
 _EXPAND = ["model-index", "tags", "createdAt"]
 _PAGE = 500
 """Models that are read, checked and recorded together; between two pages the Hub gets a rest."""
+
+PAGE_SECONDS = 600.0
+"""Seconds within which the Hub gives a page. Its client waits by itself where it is asked to."""
 
 _PREFIX = "base_model:finetune:"
 _NAMELESS = {"", "imagefolder", "image_folder", "generator", "json", "csv", "parquet", "text", "custom", "unknown"}
@@ -85,20 +89,28 @@ def mine(
 
 def _pages(api: Any, task: str, limit: int | None, pause: float) -> Iterator[Sequence[Any]]:
     """The models of a task, newest first."""
-    from huggingface_hub.errors import HfHubHTTPError
+    models: Iterator[Any] | None = None
 
-    try:
-        models = iter(api.list_models(filter=task, sort="created_at", limit=limit, expand=list(_EXPAND)))
-        while page := list(islice(models, _PAGE)):
-            yield page
-            if len(page) == _PAGE:
-                time.sleep(pause)
-    except (HfHubHTTPError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise HistoryError(
-            f"the Hub could not be read to the end: {reason}. All that was read before is recorded; run the command "
-            "again later."
-        ) from error
+    def page() -> list[Any]:
+        nonlocal models
+        if models is None:
+            models = iter(api.list_models(filter=task, sort="created_at", limit=limit, expand=list(_EXPAND)))
+        return list(islice(models, _PAGE))
+
+    while True:
+        try:
+            found = answer_of(page, PAGE_SECONDS)
+        except Exception as error:  # also of the client, where an answer is none
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise HistoryError(
+                f"the Hub could not be read to the end: {reason}. All that was read before is recorded; run the "
+                "command again later."
+            ) from error
+        if not found:
+            return
+        yield found
+        if len(found) == _PAGE:
+            time.sleep(pause)
 
 
 def _record(history: History, models: Sequence[Any]) -> Added:
@@ -113,7 +125,7 @@ def _record(history: History, models: Sequence[Any]) -> Added:
 
 def _results(model: Any, rejected: Counter[str]) -> Iterator[Result]:
     """The results that one model reports."""
-    tags = [tag for tag in model.tags or () if isinstance(tag, str)]
+    tags = [tag for tag in _list(model.tags) if isinstance(tag, str)]
     base = next((tag.removeprefix(_PREFIX) for tag in tags if tag.startswith(_PREFIX)), None)
     reports = list(_reports(getattr(model, "model_index", None)))
     if base is None or "/" not in base:

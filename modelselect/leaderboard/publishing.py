@@ -23,7 +23,7 @@ from modelselect.report.names import dataset_name
 from modelselect.report.page import html, missing
 from modelselect.report.subject import Subject
 from modelselect.store.files import write_text
-from modelselect.utils.text import escaped
+from modelselect.utils.text import counted, escaped
 
 BOARD = "leaderboard.json"
 TABLE = "leaderboard.parquet"
@@ -65,7 +65,7 @@ def publish(
             write(board, folder, name, existing)
 
         what = board.best.candidate.unversioned_id if board.ranked else "no candidate ranked"
-        message = f"Leaderboard of {len(board.rows)} candidates: {what}"[:200]
+        message = f"Leaderboard of {counted(len(board.rows), 'candidate')}: {what}"[:200]
         target = Repository(repository, token=token, endpoint=endpoint)
         return target.upload(fill, message, private=private, outdated=(PAGE,))
 

@@ -23,6 +23,7 @@ from modelselect.utils.boxes import BACKGROUND, Box, Boxes, overlaps
 from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
 from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import BOX
+from modelselect.utils.text import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -157,8 +158,8 @@ class BoxRows(ImageParts):
         self.remarks = (_remark(corners, sum(map(len, avoiding)), crowds, drawn, len(classes) - bool(drawn)),)
         if full := int((self._counts > self._most).sum()):
             self.remarks += (
-                f"{full:,} images have more than {self._most:,} boxes, background included. Fine-tuning and its metric "
-                f"take {self._most:,} of each.",
+                f"{counted(full, 'image')} {'has' if full == 1 else 'have'} more than {self._most:,} boxes, background "
+                f"included. Fine-tuning and its metric take {self._most:,} of each.",
             )
 
     def item(self, row: int) -> Box:
@@ -272,7 +273,10 @@ def _corners(given: Any, size: tuple[int, int] | None, where: str) -> NDArray[np
 def _labels(given: Sequence[Any], boxes: int, name: str) -> list[Any]:
     """The classes of the objects in an image: plain texts or whole numbers."""
     if len(given) != boxes:
-        raise DatasetError(f"{name} has {boxes} boxes and {len(given)} classes; expected a class for each box.")
+        raise DatasetError(
+            f"{name} has {counted(boxes, 'box', 'boxes')} and {counted(len(given), 'class', 'classes')}; expected a "
+            "class for each box."
+        )
     plain = [label.item() if isinstance(label, np.generic) or is_tensor(label) else label for label in given]
     for label in plain:
         if isinstance(label, bool) or not isinstance(label, str | int):
@@ -349,11 +353,12 @@ def _fits(tried: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.
 def _remark(corners: Sequence[NDArray[np.float64]], left: int, crowds: str, drawn: int, classes: int) -> str:
     boxes, empty = sum(map(len, corners)), sum(not len(own) for own in corners)
     said = (
-        f"Each row is a box: {boxes:,} boxes of {classes:,} classes in {len(corners):,} images, and {drawn:,} boxes of "
-        f"background, which overlap no object by more than an IoU of {MOST_OVERLAP}."
+        f"Each row is a box: {counted(boxes, 'box', 'boxes')} of {counted(classes, 'class', 'classes')} in "
+        f"{counted(len(corners), 'image')}, and {counted(drawn, 'box', 'boxes')} of background, which overlap no "
+        f"object by more than an IoU of {MOST_OVERLAP}."
     )
-    said += f" {left:,} boxes of {crowds} are left out." if left else ""
-    return said + (f" {empty:,} images have no objects." if empty else "")
+    said += f" {counted(left, 'box', 'boxes')} of {crowds} {'is' if left == 1 else 'are'} left out." if left else ""
+    return said + (f" {counted(empty, 'image')} {'has' if empty == 1 else 'have'} no objects." if empty else "")
 
 
 # --- where they come from --------------------------------------------------------------------------------------------
@@ -490,7 +495,8 @@ def _objects(given: Any, box: str | None, named: str, crowd: str | None, where: 
     crowds = [bool(flag) for flag in columns[crowd]] if crowd is not None else [False] * len(boxes)
     if not len(boxes) == len(labels) == len(crowds):
         raise DatasetError(
-            f"{where} has {len(boxes)} boxes, {len(labels)} classes and {len(crowds)} marks of crowds; expected as "
+            f"{where} has {counted(len(boxes), 'box', 'boxes')}, {counted(len(labels), 'class', 'classes')} and "
+            f"{counted(len(crowds), 'mark')} of crowds; expected as "
             "many of each."
         )
     if not any(crowds):

@@ -22,7 +22,7 @@ from modelselect.probe.paths import Origin
 from modelselect.probe.rows import Rows
 from modelselect.probe.splits import WHOLE, kind_of_split
 from modelselect.utils.json_stream import read_lists
-from modelselect.utils.text import listed, printable
+from modelselect.utils.text import counted, listed, printable
 
 FOLDER = "annotations"
 """Name of the folder that holds the files of annotations."""
@@ -212,7 +212,10 @@ class _Content:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the user should know of what was left out."""
-        return (f"{self._flat:,} boxes without a width or a height are left out.",) if self._flat else ()
+        if not self._flat:
+            return ()
+        boxes = counted(self._flat, "box", "boxes")
+        return (f"{boxes} without a width or a height {'is' if self._flat == 1 else 'are'} left out.",)
 
     def objects(self) -> list[Objects]:
         """The objects in each image.

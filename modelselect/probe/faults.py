@@ -22,8 +22,11 @@ def check_corrupt(skipped: Sequence[tuple[str, str]], looked_at: int, name: str,
     if len(skipped) > limit * looked_at or len(skipped) == looked_at:
         some = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
         more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        which = f"{len(skipped)} of the {looked_at} rows"
+        if len(skipped) == looked_at:
+            which = "the only row" if looked_at == 1 else f"all {looked_at} rows"
         raise DatasetError(
-            f"{len(skipped)} of the {looked_at} rows read from {name} are corrupt: {some}{more}. "
+            f"{which} read from {name} {'is' if which == 'the only row' else 'are'} corrupt: {some}{more}. "
             f"At most {limit:.0%} may be. Repair or remove these rows, or allow more with max_corrupt= "
             "(--max-corrupt)."
         )

@@ -15,7 +15,7 @@ import numpy as np
 from modelselect.errors import DatasetError
 from modelselect.probe.images import UnreadableError, content_of
 from modelselect.probe.labels import Labels, in_utf8
-from modelselect.probe.listing import Listings, by_suffix, count, lies_in, some
+from modelselect.probe.listing import Listings, by_suffix, lies_in, some
 from modelselect.probe.rows import AUDIO, Rows, Splits
 from modelselect.probe.splits import (
     TEST,
@@ -27,6 +27,7 @@ from modelselect.probe.splits import (
     test_refused,
 )
 from modelselect.probe.tree import LAYOUT, Tree, is_container, is_test_folder, read_tree, vanished
+from modelselect.utils.text import counted
 
 _TO_TEST = "a link to a test split"
 _TO_ITSELF = "a link to a folder that holds the link"
@@ -170,7 +171,7 @@ class _Walk:
         return self.refused.get(self._name(folder))
 
     def left_out(self) -> list[str]:
-        files = f"{count(self.others.total(), 'file')} of other kinds in class folders ({by_suffix(self.others)})"
+        files = f"{counted(self.others.total(), 'file')} of other kinds in class folders ({by_suffix(self.others)})"
         hidden = f"hidden folders with images ({some(self.hidden)})"
         return [files] * bool(self.others) + [hidden] * bool(self.hidden)
 

@@ -3,15 +3,72 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from modelselect.errors import DatasetError
-from modelselect.probe.dataset_folders import check_json
+from modelselect.probe.dataset_folders import CARDS, DESCRIPTIONS, LARGEST_DESCRIPTION, check_cards, check_json
 from modelselect.probe.sizes import check_parquet
 from modelselect.utils.digests import digest, sha1
+from modelselect.utils.downloads import while_it_grows
+from modelselect.utils.threads import in_thread
+
+T = TypeVar("T")
+
+LISTING_SECONDS = 300.0
+"""Seconds within which the Hub lists the files of a dataset. `datasets` itself would wait without end."""
+
+_AT_ONCE = 1000
+"""Files that `datasets` is asked for at a time; it downloads 16 of them side by side."""
 
 _DIGEST = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def answer_of(ask: Callable[[], T]) -> T:
+    """An answer of the Hub. A thread that waits for one that does not come is left to itself.
+
+    Raises:
+        TimeoutError: there is no answer in time.
+    """
+    answer = in_thread(ask, "hub-dataset")
+    wait([answer], LISTING_SECONDS)
+    if not answer.done():
+        raise TimeoutError(f"there is no answer after {LISTING_SECONDS:.0f} s")
+    return answer.result()
+
+
+def check_description(name: str) -> None:
+    """Fetches and checks the files in which a dataset describes itself, which `datasets` reads whole.
+
+    Args:
+        name: of the dataset. Where the Hub does not give the files, `datasets` will say why.
+
+    Raises:
+        DatasetError: one is too large, or names files elsewhere.
+        Exception: of YAML, for a description that is damaged.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(library_name="datasets")
+    try:
+        listed = api.get_paths_info(name, list(DESCRIPTIONS), repo_type="dataset")
+        sizes = {each.path: getattr(each, "size", 0) for each in listed}
+    except Exception:
+        return
+    for file, size in sizes.items():
+        if size > LARGEST_DESCRIPTION:
+            raise DatasetError(
+                f"{file} of {name!r} has {size:,} bytes; expected at most {LARGEST_DESCRIPTION:,}. Download the "
+                "dataset's tables, and give their folder."
+            )
+    try:
+        cards = [Path(api.hf_hub_download(name, file, repo_type="dataset")) for file in CARDS if file in sizes]
+    except Exception:
+        return
+    for folder in {card.parent for card in cards}:
+        check_cards(folder)
 
 
 def fetch_files(name: str, builder: Any) -> None:
@@ -24,8 +81,10 @@ def fetch_files(name: str, builder: Any) -> None:
     Raises:
         DatasetError: a file arrived damaged, and is removed from the cache; or the rows do not fit into memory or on
             the disk; or a file is JSON that the parser of Arrow does not survive.
+        TimeoutError: no more bytes arrive.
     """
     import datasets
+    from huggingface_hub import constants
 
     if Path(builder.cache_dir).is_dir():
         return
@@ -34,7 +93,11 @@ def fetch_files(name: str, builder: Any) -> None:
     if not urls:
         return
     manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(token=builder.token))
-    files = [Path(file) for file in manager.download(urls)]
+    kept = Path(constants.HF_HUB_CACHE, f"datasets--{name.replace('/', '--')}", "blobs")
+    files: list[Path] = []
+    for start in range(0, len(urls), _AT_ONCE):
+        wanted = urls[start : start + _AT_ONCE]
+        files += map(Path, while_it_grows(lambda wanted=wanted: manager.download(wanted), kept))  # type: ignore[misc]
     for url, file in zip(urls, files, strict=True):
         _check_digest(name, url, file)
         if file.name.lower().endswith((".json", ".jsonl", ".json.gz", ".jsonl.gz")):

@@ -6,8 +6,8 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import wait
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from modelselect.probe.columns import (
     values_of,
 )
 from modelselect.probe.dataset_folders import check_files, outside
-from modelselect.probe.hub_files import fetch_files
+from modelselect.probe.hub_files import answer_of, check_description, fetch_files
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
@@ -38,10 +38,7 @@ from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.tagged import tagged_columns
 from modelselect.probe.texts import blank_remark
-from modelselect.utils.threads import in_thread
-
-LISTING_SECONDS = 300.0
-"""Seconds within which the Hub lists the files of a dataset. `datasets` itself would wait without end."""
+from modelselect.utils.http_errors import is_transport, status_of
 
 _MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]+)*|[A-Za-z]{0,20}([-_.]?\d+)+")
@@ -209,20 +206,19 @@ def open_hub(path: str, config: str | None, split: str | None, *, input: Input, 
 
     expression = split if split is not None and re.search(r"[\[+]", split) else None
     try:
-        answer = in_thread(partial(datasets.load_dataset_builder, path, config), "hub-dataset")
-        wait([answer], LISTING_SECONDS)
-        if not answer.done():
-            raise TimeoutError(f"there is no answer after {LISTING_SECONDS:.0f} s")
-        builder = answer.result()
+        answer_of(partial(check_description, path))
+        builder = answer_of(partial(datasets.load_dataset_builder, path, config))
         fetch_files(path, builder)
         builder.download_and_prepare()
         loaded = builder.as_dataset(expression)
     except DatasetError:
         raise
     except Exception as error:
+        of_rows = isinstance(error, datasets.exceptions.DatasetGenerationError)  # whose own text says nothing
+        shown = error.__cause__ if of_rows and error.__cause__ is not None else error
         raise DatasetError(
             f"{path + (f':{config}' if config else '')!r} is not a folder here, and loading it from the Hub failed: "
-            f"{type(error).__name__}: {_first_line(error)}. {_advice(path, error)}"
+            f"{type(shown).__name__}: {_first_line(shown)}. {_advice(path, error)}"
         ) from error
     if expression is not None:
         loaded = {expression: loaded}
@@ -241,11 +237,10 @@ def _advice(path: str, error: Exception) -> str:
     import huggingface_hub
 
     page = f"{huggingface_hub.constants.ENDPOINT}/datasets/{path}"
+    status, causes = status_of(error), _causes(error)
+    elsewhere = "download the dataset on another machine, save it with datasets' save_to_disk(), and give that folder."
     if isinstance(error, TimeoutError):
-        return (
-            "Run again later, or download the dataset where the Hub answers, save it with datasets' save_to_disk(), "
-            "and give that folder."
-        )
+        return f"Run again later, or {elsewhere}"
     if "gated" in str(error):
         return f"Ask for access at {page}, then log in with `hf auth login`."
     if "scripts are no longer supported" in str(error):
@@ -258,10 +253,32 @@ def _advice(path: str, error: Exception) -> str:
             f"Check the spelling (a folder's path, or 'owner/name[:config]' as at {page}); if the dataset is private "
             "and you have access, log in with `hf auth login`."
         )
+    if "BuilderConfig" in str(error):
+        return f"Check the name of the configuration at {page}."
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "The Hub limits the rate of requests: run again later, or log in with `hf auth login`."
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"The Hub fails: run again later (https://status.huggingface.co), or {elsewhere}"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"The Hub refuses access: see {page}, and log in with `hf auth login`."
+    if any(isinstance(cause, ConnectionError) or is_transport(cause) for cause in causes):
+        return f"The Hub cannot be reached: check the network and HF_ENDPOINT. Without a network, {elsewhere}"
+    if isinstance(error, (json.JSONDecodeError, RecursionError)) or "Consistency check" in str(error):
+        return "The Hub's answer is not what it should be: check HF_ENDPOINT and what lies between, or run again later."
     return (
-        "Check the spelling (a folder's path, or 'owner/name[:config]' on the Hub). Without a network, download the "
-        "dataset on another machine, save it with datasets' save_to_disk(), and give that folder."
+        f"See {page} for what the dataset holds. If you can read it elsewhere, save it with datasets' save_to_disk(), "
+        "and give that folder."
     )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, and those that it was raised from."""
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found
 
 
 def _open(loaded: Any, **arguments: Any) -> Splits:
@@ -384,5 +401,5 @@ def _blank(dataset: Any, columns: Sequence[str]) -> int:
     return int(blank.sum())
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")

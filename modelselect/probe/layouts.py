@@ -12,6 +12,7 @@ from modelselect.probe.columns import Asked
 from modelselect.probe.folders import listings_for, open_folder
 from modelselect.probe.huggingface import is_saved, open_saved
 from modelselect.probe.masks import has_masks, open_masks
+from modelselect.probe.other_boxes import LABELME, YOLO, refuse_boxes
 from modelselect.probe.retrieval import is_retrieval, open_retrieval
 from modelselect.probe.rows import Rows, Splits
 from modelselect.probe.splits import WHOLE
@@ -76,6 +77,14 @@ def _conll(folder: Path, asked: Asked) -> Splits | None:
     return {name: partial(conll_rows, file) for name, file in conll_files(folder).items()} or None
 
 
+def _labelme(folder: Path, asked: Asked) -> None:
+    refuse_boxes(folder, LABELME)  # otherwise each file would be a table
+
+
+def _yolo(folder: Path, asked: Asked) -> None:
+    refuse_boxes(folder, YOLO)  # of images that no table has labels for
+
+
 def _tables(folder: Path, asked: Asked) -> Splits | None:
     return open_tables(folder, input=asked.input, label=asked.label)
 
@@ -105,7 +114,9 @@ OF_FOLDERS: Sequence[Reader] = (
     _masks,
     _class_folders,
     _conll,
+    _labelme,
     _tables,
+    _yolo,
     _any_folder,
 )
 """The readers of folders, in the order in which they are asked: a layout with files of its own first."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from modelselect.probe.images import has_image_suffix
 from modelselect.probe.labels import in_utf8
 from modelselect.probe.sounds import has_sound_suffix
+from modelselect.utils.text import counted
 
 _HELPER_FOLDERS = re.compile(
     r"@eadir|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|\$recycle\.bin|recycler|system volume information|"
@@ -150,15 +151,15 @@ def contents(listing: Listing) -> str:
     """What a folder directly holds, in a few words."""
     if listing.error:
         return f"it cannot be opened: {listing.error}"
-    parts = [count(len(listing.images), "image")] if listing.images else []
+    parts = [counted(len(listing.images), "image")] if listing.images else []
     if listing.folders:
-        parts.append(count(len(listing.folders), "folder"))
+        parts.append(counted(len(listing.folders), "folder"))
     if listing.others:
-        parts.append(f"{count(sum(listing.others.values()), 'other file')}: {by_suffix(listing.others)}")
+        parts.append(f"{counted(sum(listing.others.values()), 'other file')}: {by_suffix(listing.others)}")
     if listing.broken:
-        parts.append(count(len(listing.broken), "broken link"))
+        parts.append(counted(len(listing.broken), "broken link"))
     if listing.hidden:
-        parts.append(count(len(listing.hidden), "hidden folder"))
+        parts.append(counted(len(listing.hidden), "hidden folder"))
     return ", ".join(parts) or EMPTY
 
 
@@ -178,7 +179,3 @@ def some(names: Iterable[str]) -> str:
 def lies_in(path: str, folder: str) -> bool:
     """True for the folder itself and for everything inside it; links are not looked at."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -24,7 +24,7 @@ from modelselect.utils.containers import array_of_tensor, is_sequence, is_tensor
 from modelselect.utils.pixels import Pixel
 from modelselect.utils.system import usable_cores
 from modelselect.utils.target_kinds import PIXEL
-from modelselect.utils.text import listed
+from modelselect.utils.text import counted, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,8 +97,8 @@ class MaskRows(ImageParts):
         self.has_columns = has_columns
         self.skipped = tuple((name, "its mask holds no class") for name in empty)
         self.remarks = (
-            f"Each row is a pixel: at most {PER_CLASS} of each class are drawn from each of {len(pairs):,} images, "
-            f"with {len(names)} classes.",
+            f"Each row is a pixel: at most {PER_CLASS} of each class are drawn from each of "
+            f"{counted(len(pairs), 'image')}, with {len(names)} classes.",
         )
 
     def item(self, row: int) -> Pixel:
@@ -371,10 +371,13 @@ def _mask_folder(folder: Path) -> Path | None:
 
 
 def _may_hold_masks(folder: Path) -> bool:
-    """True for a folder of image files, or of folders of splits; not for one of classes, nor of texts about boxes."""
-    inside = _folders(folder)
-    if inside:
-        return any(kind_of_split(each.name) for each in inside)
+    """True for a folder of image files, alone or in folders of splits; not of classes, nor of texts about boxes."""
+    if inside := _folders(folder):
+        return any(kind_of_split(each.name) and _holds_images(each) for each in inside)
+    return _holds_images(folder)
+
+
+def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as files:
         return any(has_image_suffix(each.name) for each in files)
 

@@ -20,7 +20,7 @@ from modelselect.probe.sources import open_splits
 from modelselect.probe.splits import check_wanted, choose_split
 from modelselect.probe.targets import Targets
 from modelselect.utils.target_kinds import LABEL_SETS, RELEVANCE, TARGET_KINDS
-from modelselect.utils.text import as_python
+from modelselect.utils.text import as_python, counted
 from modelselect.utils.versions import PROBE_LIBRARIES, numeric_versions
 
 
@@ -204,7 +204,7 @@ def _check_targets(found: Labels | Targets, name: str) -> None:
 def _check_classes(classes: Labels, name: str) -> None:
     if len(classes.names) == 1:
         unlabelled = int((classes.indices < 0).sum())
-        hint = f" ({unlabelled} rows are labelled -1 or None, which means unlabelled.)" if unlabelled else ""
+        hint = f" (Labelled -1 or None, which means unlabelled: {counted(unlabelled, 'row')}.)" if unlabelled else ""
         if classes.originals == (0,) and not unlabelled:
             raise DatasetError(
                 f"all {len(classes.indices)} labels of {name} are 0; expected at least two classes. If labels of shape "

@@ -19,6 +19,7 @@ from modelselect.probe.targets import Targets
 from modelselect.utils.containers import is_sequence, opened
 from modelselect.utils.relevance import MOST_RELEVANT, relevance_values
 from modelselect.utils.target_kinds import RELEVANCE, TARGET_KINDS
+from modelselect.utils.text import counted
 
 DISTRACTORS = 2000
 """Documents that are relevant to no query, and that are read at most. Which ones depends only on their ids."""
@@ -247,7 +248,7 @@ def _rows(
     if len(found) < count - len(named - kept):
         said += (
             f"Of the {count:,} documents, {len(found):,} are read: those that are relevant to a query, and "
-            f"{len(others):,} others. Among all documents, every candidate finds less.",
+            f"{counted(len(others), 'other')}. Among all documents, every candidate finds less.",
         )
     chosen = {key: queries[key] for key in relevant}
     return RetrievalRows(chosen, {key: text for key, (_, text) in in_order}, relevant, (*remarks, *said))
@@ -263,8 +264,8 @@ def _at_most(relevant: Judged) -> tuple[dict[str, dict[str, float]], tuple[str, 
     if not many:
         return kept, ()
     said = (
-        f"{many:,} queries have more than {MOST_RELEVANT} relevant documents. The {MOST_RELEVANT} of the highest "
-        "grades are read, and the others are left out."
+        f"{counted(many, 'query has', 'queries have')} more than {MOST_RELEVANT} relevant documents. The "
+        f"{MOST_RELEVANT} of the highest grades are read, and the others are left out."
     )
     return kept, (said,)
 

@@ -25,6 +25,7 @@ from modelselect.probe.sizes import check_parquet
 from modelselect.probe.splits import TEST, TRAIN, WHOLE, kind_of_split, test_refused
 from modelselect.probe.table_splits import by_split
 from modelselect.utils.shared import SharedChange
+from modelselect.utils.text import counted
 
 FORMATS: Mapping[str, str] = {
     ".csv": "csv",
@@ -271,7 +272,11 @@ def _tables_of_images(root: Path, tables: Sequence[Path], images: int, *, input:
     if len(chosen) == 1 and kind_of_split(next(iter(by_name))) is None:
         dataset = _read(chosen)
         left = images - len(dataset)
-        said = [f"The folder holds {images} images, and {chosen[0].name} has {len(dataset)} rows."] if left > 0 else []
+        said = (
+            [f"The folder holds {images:,} images, and {chosen[0].name} has {counted(len(dataset), 'row')}."]
+            if left > 0
+            else []
+        )
         return open_dataset(dataset, remarks=said, origin=Origin.folder(root, chosen[0].parent), **arguments)
     return {
         name: partial(
@@ -312,7 +317,7 @@ def _tables_of_datasets(root: Path, tables: Sequence[Path], *, input: Any, label
     read = {os.path.abspath(name) for names in files.values() for name in names}
     unread = [table for table in tables if os.path.abspath(table) not in read]
     remarks = (
-        [f"{len(unread)} of the {len(tables)} tables in the folder are not read ({_names(unread, root)})."]
+        [f"Tables in the folder that are not read: {len(unread)} of {len(tables)} ({_names(unread, root)})."]
         if unread
         else []
     )

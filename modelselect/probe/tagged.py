@@ -20,7 +20,7 @@ from modelselect.probe.splits import WHOLE, kind_of_split
 from modelselect.probe.texts import are_pairs
 from modelselect.utils.containers import is_sequence, opened
 from modelselect.utils.target_kinds import WORD
-from modelselect.utils.text import listed
+from modelselect.utils.text import counted, listed
 from modelselect.utils.words import Sentence, Word
 
 MISSING = (None, "", -1, -100)
@@ -74,10 +74,14 @@ class TaggedRows(GroupedRows):
         self._starts = np.cumsum(lengths) - lengths
         self.has_columns = has_columns
         unknown = int((labels.indices < 0).sum())
-        left = f" {unknown:,} words without a tag do not count." if unknown else ""
+        left = (
+            f" {counted(unknown, 'word')} without a tag {'does' if unknown == 1 else 'do'} not count."
+            if unknown
+            else ""
+        )
         self.remarks = (
-            f"Each row is a word: {len(groups):,} words of {len(lengths):,} sentences, with {len(labels.names)} tags."
-            f"{left}",
+            f"Each row is a word: {counted(len(groups), 'word')} of {counted(len(lengths), 'sentence')}, with "
+            f"{counted(len(labels.names), 'tag')}.{left}",
         )
         if labels.names and all(name.isdigit() for name in labels.names):
             self.remarks += (

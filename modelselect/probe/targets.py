@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -19,6 +20,9 @@ from modelselect.utils.target_kinds import CLASSES, LABEL_SETS, NUMBERS, RELEVAN
 
 BINS = 10
 """Number of strata of numbers: equally many rows in each."""
+
+_DIGITS = re.compile(r"\s*-?(0|[1-9][0-9]{0,99})\s*", re.ASCII)
+"""Whole numbers, which tables hold as texts where they have 19 digits or more, since they may be ids."""
 
 _LARGEST = 1e100
 """Numbers above this have no square, and no mean error."""
@@ -177,6 +181,8 @@ def _numbers(given: Any, where: str) -> NDArray[np.float64]:
     """(N,) or (N, T) finite numbers."""
     values = opened(given)
     if isinstance(values, list):
+        if all(isinstance(value, str) and _DIGITS.fullmatch(value) for value in values):
+            values = [float(value) for value in values]
         missing = next((row for row, value in enumerate(values) if _is_missing(value)), None)
         if missing is not None:
             raise _no_number(where, "no number", missing)

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelselect.errors import DatasetError
-from modelselect.probe.listing import EMPTY, Listing, Listings, contents, count, lies_in, some
+from modelselect.probe.listing import EMPTY, Listing, Listings, contents, lies_in, some
 from modelselect.probe.splits import (
     TEST,
     TRAIN,
@@ -30,6 +30,7 @@ from modelselect.probe.splits import (
     kind_of_split,
     kinds_of_folders,
 )
+from modelselect.utils.text import counted
 
 LAYOUT = "expected FOLDER/CLASS/*.jpg or FOLDER/{train,val}/CLASS/*.jpg (JPEG, PNG, WebP, GIF, BMP, TIFF and others)"
 _NO_CLASSES = (
@@ -307,7 +308,7 @@ class _Level:
             where = os.path.relpath(folder, self.root)
             inside = "" if where == os.curdir else f" in {where}"
             if here.images:
-                parts.append(f"{count(len(here.images), 'image')} next to the folders{inside}")
+                parts.append(f"{counted(len(here.images), 'image')} next to the folders{inside}")
             if hidden := [name for name in here.hidden if self.listings.holds_images(os.path.join(folder, name))]:
                 parts.append(f"hidden folders with images{inside} ({some(hidden)})")
         return parts
@@ -325,7 +326,7 @@ class _Level:
         if here.broken:
             return f"the folder {self.base} holds links whose targets are missing ({some(here.broken)}); {LAYOUT}."
         if here.images:
-            seen = f"holds {count(len(here.images), 'image')} but no class folders"
+            seen = f"holds {counted(len(here.images), 'image')} but no class folders"
             return f"the folder {self.base} {seen}; {LAYOUT}. {_NO_CLASSES}"
         if here.others:
             return f"the folder {self.base} holds no class folders and no images ({contents(here)}); {LAYOUT}."

@@ -22,7 +22,7 @@ from modelselect.probe.masks import MaskRows
 from modelselect.probe.paths import Origin
 from modelselect.probe.rows import Rows, Splits, reason_of
 from modelselect.probe.splits import TEST, TRAIN, VALIDATION, WHOLE, kind_of_split
-from modelselect.utils.text import listed, printable
+from modelselect.utils.text import counted, listed, printable
 
 IMAGES, SETS = "JPEGImages", Path("ImageSets", "Main")
 BOXES, MASKS, SETS_OF_MASKS = "Annotations", "SegmentationClass", Path("ImageSets", "Segmentation")
@@ -203,7 +203,7 @@ def _boxes(images: Path, annotations: Path, *, within: Path | None = None, named
     rows = BoxRows(loads, objects, sizes=sizes, has_columns=named, crowds="difficult objects")
     rows.notes = {"annotations": annotations.name}
     if within is None and (left := len(stems) - len(set(files))):
-        rows.remarks += (f"{left:,} images without a file of XML are left out.",)
+        rows.remarks += (f"{counted(left, 'image')} without a file of XML {'is' if left == 1 else 'are'} left out.",)
     return rows
 
 

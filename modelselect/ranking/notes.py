@@ -9,7 +9,7 @@ from modelselect.agreement import Agreement
 from modelselect.ranking.cells import name_of
 from modelselect.ranking.ranking import Ranking, record_of
 from modelselect.utils.measures import ACCURACY, Measure
-from modelselect.utils.text import duration, printable
+from modelselect.utils.text import counted, duration, printable
 
 GUESSING = (
     "No better than guessing: no candidate's features tell these classes apart, so this order says little. Check the "
@@ -61,7 +61,7 @@ def notes_of(ranking: Ranking, names: Sequence[str] | None = None, remarks: Sequ
         reasons = [row.warnings[name] for row in ranking.rows if name in row.warnings]
         reasons += [row.failures[name].reason for row in ranking.rows if name in row.failures]
         if reasons:
-            notes.append(f"{name}, for {len(reasons)} of {len(ranking.rows)} candidates: {reasons[0]}")
+            notes.append(f"{name}, for {len(reasons)} of {counted(len(ranking.rows), 'candidate')}: {reasons[0]}")
     return [printable(note) for note in notes]
 
 
@@ -112,6 +112,7 @@ def describe_budget(record: Mapping[str, Any]) -> list[str]:
     for stage in record["stages"]:
         rows = f" on {stage['rows']} rows" if stage.get("rows") else ""
         took = duration(stage["seconds"])
-        lines.append(f"{stage['stage']}{rows}: {stage['candidates']} candidates, {took}; {stage['decision']}")
+        many = counted(stage["candidates"], "candidate")
+        lines.append(f"{stage['stage']}{rows}: {many}, {took}; {stage['decision']}")
     used = f"{duration(record['spent']['seconds'])} and {record['spent']['passes']:,} forward passes"
     return [f"Budget of {record['asked']}: used {used}.", *lines]

@@ -42,7 +42,9 @@ NOTHING_KEPT = Kept()
 def answer_text(board: Ranking) -> list[str]:
     """The answer in sentences: which candidate, how good it is, and how certain that is."""
     if not board.ranked:
-        return [f"None of the {len(board.rows)} candidates could be ranked; the table says why."]
+        one = len(board.rows) == 1
+        what = "The only candidate could not" if one else f"None of the {len(board.rows)} candidates could"
+        return [f"{what} be ranked; the table says why."]
     called, best = display_names(board), board.best
     known = [_accuracy_text(board)] if best.verified_accuracy is not None else []
     if not known:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
+from typing import Any
 
 from modelselect.errors import InvalidInputError
 from modelselect.ranking.blocks import Cell
@@ -22,6 +23,7 @@ from modelselect.report.decision import decision
 from modelselect.report.names import dataset_name
 from modelselect.report.sections import sections
 from modelselect.report.subject import Subject
+from modelselect.utils.text import printable_lines
 from modelselect.utils.versions import __version__
 
 ROWS_OF_A_PAGE = 250
@@ -57,8 +59,9 @@ def html(subject: Subject) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else _shown(value),
+    )  # fmt: skip
     script = _asset("script.js")
     return environment.get_template("page.html.jinja").render(
         policy=_policy(script),
@@ -116,10 +119,18 @@ def _content(cell: Cell) -> str | list[str | float]:
     bar = "" if cell.bar is None else round(100 * cell.bar, 1)
     sort = "" if cell.sort == cell.text.lower() or _is_number(cell.text) else cell.sort or "-"
     about = _COMMIT.sub(r"@\1", cell.about)
-    parts = [cell.text, sort, bar, cell.tone, cell.link or "", cell.note, about]
+    parts = list(map(_shown, (cell.text, sort, bar, cell.tone, cell.link or "", cell.note, about)))
     while len(parts) > 1 and parts[-1] == "":
         parts.pop()
-    return cell.text if len(parts) == 1 else parts
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _shown(value: Any) -> Any:
+    """A text of somebody else without control characters and marks that turn its direction; other values as they are.
+
+    What jinja2 escapes is markup, and none of these.
+    """
+    return printable_lines(value) if isinstance(value, str) else value
 
 
 def _is_number(text: str) -> bool:

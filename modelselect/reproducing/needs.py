@@ -14,7 +14,7 @@ from modelselect.host.lookup import pools, search
 from modelselect.host.questions import bytes_to_download
 from modelselect.probe.named import PREFIX, find_dataset
 from modelselect.protocols.protocol import Experiment, Method, Protocol
-from modelselect.utils.text import in_bytes, listed
+from modelselect.utils.text import counted, in_bytes, listed
 
 State = Literal["runs here", "needs downloads", "cannot"]
 HERE: State = "runs here"
@@ -69,7 +69,7 @@ class Needs:
         said = []
         if not self.is_complete:
             size = f" (about {in_bytes(self.download_bytes)})" if self.download_bytes else ""
-            what = [f"{len(self.away)} candidates"] if self.away else []
+            what = [counted(len(self.away), "candidate")] if self.away else []
             what += [f"the datasets {listed(self.datasets_away, 12)}"] if self.datasets_away else []
             what += [f"the proxies {listed(tuple(self.proxies_away), 12)}"] if self.proxies_away else []
             said.append(f"To download: {' and '.join(what)}{size}.")
@@ -174,7 +174,7 @@ def state_of(protocol: Protocol, experiment: Experiment, needs: Needs) -> tuple[
         return (HERE, "") if named.is_here else (DOWNLOADS, f"{named.expression}, {in_bytes(named.size_bytes)}")
     if needs.is_complete:
         return HERE, ""
-    proxies = f"{len(needs.proxies_away)} proxies, " if needs.proxies_away else ""
-    lacking = f"{len(needs.away)} candidates, {len(needs.datasets_away)} datasets, {proxies}"
+    proxies = f"{counted(len(needs.proxies_away), 'proxy', 'proxies')}, " if needs.proxies_away else ""
+    lacking = f"{counted(len(needs.away), 'candidate')}, {counted(len(needs.datasets_away), 'dataset')}, {proxies}"
     lacking += f"about {in_bytes(needs.download_bytes)}"
     return DOWNLOADS, lacking + (", some by hand" if needs.by_hand else "")

@@ -237,7 +237,8 @@ def _fitting(request: Request) -> tuple[list[Candidate], dict[str, list[str]]]:
         else:
             usable.append(candidate)
     if not usable and not request.unsearched:
-        raise InvalidInputError(f"none of {len(request.pool)} candidates can be taken: {_reasons(unfit)}.")
+        none = "no candidate" if len(request.pool) == 1 else f"none of {len(request.pool)} candidates"
+        raise InvalidInputError(f"{none} can be taken: {_reasons(unfit)}.")
     return usable, unfit
 
 

@@ -230,4 +230,5 @@ def _nothing_ranked(request: Request, board: Leaderboard) -> NothingRankedError:
     lines = [f": {reasons.pop()}"] if len(reasons) == 1 else [".", *failure_lines(board)]
     lines += [] if (step := next_step(board)) is None else [f"Next: {step}"]
     first, *rest = lines
-    return NothingRankedError("\n".join([f"none of {len(board.rows)} candidates {why}{first}", *rest]), board)
+    none = "no candidate" if len(board.rows) == 1 else f"none of {len(board.rows)} candidates"
+    return NothingRankedError("\n".join([f"{none} {why}{first}", *rest]), board)

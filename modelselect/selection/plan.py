@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.budget.budget import Budget
 from modelselect.candidates.candidate import Candidate
 from modelselect.selection.forecast import PlannedRound
-from modelselect.utils.text import duration, in_bytes, interactive_text, line_width, plain_text, printable
+from modelselect.utils.text import counted, duration, in_bytes, interactive_text, line_width, plain_text, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -184,8 +184,8 @@ class Plan:
     @property
     def _rounds(self) -> list[str]:
         return [
-            f"  round {number}: {planned.candidates} candidates on {planned.rows} rows, {planned.passes:,} passes, "
-            f"about {duration(planned.seconds)}"
+            f"  round {number}: {counted(planned.candidates, 'candidate')} on {planned.rows} rows, "
+            f"{planned.passes:,} passes, about {duration(planned.seconds)}"
             for number, planned in enumerate(self.rounds, start=1)
         ]
 
@@ -197,7 +197,8 @@ class Plan:
         time_unknown = sum(row.seconds is None for row in self.rows)
         scored = sum(row.stored == "scores" for row in self.rows)
         notes = [
-            f"{len(self.rows)} candidates, {scored} of them scored already, on {self.probe_rows} rows on {self.device}",
+            f"{counted(len(self.rows), 'candidate')}, {scored} of them scored already, on {self.probe_rows} rows on "
+            f"{self.device}",
             f"to download: at most {and_unknown(_size(self.download_bytes), bytes_unknown)}",
             f"to compute: about {and_unknown(duration(self.seconds), time_unknown)}, right within a factor of three "
             f"({self.macs_per_second / 1e9:.1f} billion MACs a second on this device now; decoding once takes "
@@ -205,7 +206,9 @@ class Plan:
         ]
         if self.recalled_from is not None:
             notes.insert(
-                0, f"recalled: {len(self.rows)} of {self.recalled_from} candidates, from which the history expects most"
+                0,
+                f"recalled: {len(self.rows)} of {counted(self.recalled_from, 'candidate')}, from which the history "
+                "expects most",
             )
         notes = [*map(printable, self.remarks), *notes]
         if self.budget is not None:

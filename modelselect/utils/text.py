@@ -176,6 +176,15 @@ def listed(items: Sequence[str], most: int = 3) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number and what it counts.
+
+    >>> counted(1, "row"), counted(2000, "row"), counted(2, "box", "boxes")
+    ('1 row', '2,000 rows', '2 boxes')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def two_digits(amount: float) -> int:
     """A whole number of at least this amount with two digits that are not 0: what a person would type.
 

@@ -89,10 +89,20 @@ class FineTuned:
             ) from error
 
     def head(self) -> torch.nn.Linear:
-        """The linear head, from (N, D) features to (N, classes) logits."""
+        """The linear head, from (N, D) features to (N, classes) logits.
+
+        Raises:
+            CandidateError: the weights hold none.
+        """
         import torch
 
-        weight, bias = (_tensor(self.weights[f"{HEAD_PREFIX}{name}"]) for name in ("weight", "bias"))
+        found = [self.weights.get(f"{HEAD_PREFIX}{name}") for name in ("weight", "bias")]
+        if found[0] is None or found[1] is None or found[0].ndim != 2 or found[1].shape != found[0].shape[:1]:
+            raise CandidateError(
+                f"the fine-tuned weights hold no head; expected {HEAD_PREFIX}weight (classes, D) and {HEAD_PREFIX}bias "
+                "(classes,). Save the winner again with board.best.save(), or --save"
+            )
+        weight, bias = map(_tensor, found)
         head = torch.nn.Linear(weight.shape[1], weight.shape[0])
         head.load_state_dict({"weight": weight, "bias": bias})
         return head.eval()

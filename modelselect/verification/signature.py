@@ -73,9 +73,9 @@ class Signature:
             return None
         mode, white = reading.get("mode"), reading.get("white")
         kind, unit = given.get("targets", CLASSES), given.get("unit", ROW)
-        if not isinstance(mode, str | None) or not isinstance(white, int | None) or kind not in TARGET_KINDS:
+        if not isinstance(mode, str | None) or not isinstance(white, int | None):
             return None
-        if unit not in (ROW, WORD, PIXEL, BOX):
+        if not isinstance(kind, str) or kind not in TARGET_KINDS or unit not in (ROW, WORD, PIXEL, BOX):
             return None
         read = Reading(upright=reading.get("upright") is True, mode=mode, white=white)
         return cls(tuple(labels), modality, read, kind, unit)

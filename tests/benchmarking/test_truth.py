@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -35,7 +36,7 @@ def test_several_results_come_to_their_mean_and_the_table_says_so() -> None:
         found = read_truth(given)
         assert found.accuracies == {"d": {"a": pytest.approx(0.85), "b": 0.7}}
         assert found.runs == {"d": {"a": (0.8, 0.9)}}
-        assert "1 accuracies are means" in found.notes[0]
+        assert "1 accuracy is a mean of" in found.notes[0]
 
 
 def test_numbers_of_test_rows_are_read_and_written(tmp_path: Path) -> None:
@@ -125,3 +126,27 @@ def test_what_else_is_wrong_with_tables_is_said() -> None:
         read_scores({"logme": 1})
     with pytest.raises(InvalidInputError, match="parameters is -5"):
         read_models({"a": {"parameters": -5}})
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, "", " "], ids=repr)
+def test_a_cell_without_a_value_is_one_in_every_table(missing: Any) -> None:
+    truth = pd.DataFrame({"dataset": ["d", "d"], "model": ["a", "b"], "accuracy": [50, missing]}, dtype=object)
+    assert read_truth(truth).accuracies == {"d": {"a": 0.5}}
+    scores = pd.DataFrame({"dataset": "d", "model": ["a", "b"], "logme": pd.Series([1.0, missing], dtype=object)})
+    assert read_scores(scores) == {"logme": {"d": {"a": 1.0}}}
+    assert read_models({"a": {"parameters": 5, "family": "x"}, "b": {"parameters": missing, "family": missing}}) == (
+        {"a": 5.0},
+        {"a": "x"},
+    )
+    nameless = pd.Series(["a", missing], dtype=object)
+    long = {"dataset": "d", "model": nameless, "estimator": "logme", "score": 1.0}
+    for read, frame in (
+        (read_truth, {"model": nameless, "d": 50}),
+        (read_scores, {"dataset": "d", "model": nameless, "logme": 1.0}),
+        (read_scores, long),
+        (read_models, {"model": nameless, "parameters": 5}),
+    ):
+        with pytest.raises(InvalidInputError, match="line 3: model is empty; expected a name"):
+            read(pd.DataFrame(frame))
+    with pytest.raises(InvalidInputError, match="line 3: estimator is empty; expected a name"):
+        read_scores(pd.DataFrame({"dataset": "d", "model": "a", "estimator": nameless, "score": 1.0}))

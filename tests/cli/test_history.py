@@ -30,7 +30,7 @@ def test_the_command_line_imports_shows_exports_and_merges(
     out = run(capsys, "import", path, *columns, "--zoo", "torchvision")
     assert out == "1 new results, 0 known already, 1 rejected (accuracy outside 0 to 1)\n"
     assert "torchvision:resnet18" in run(capsys, "show", "--dataset", "food")
-    assert "1 results of 1 candidates" in run(capsys, "show")
+    assert "1 result of 1 candidate on 1 dataset" in run(capsys, "show")
     run(capsys, "export", str(tmp_path / "parquet"))
     yours = str(tmp_path / "yours.sqlite")
     assert "1 new" in run(capsys, "import", str(tmp_path / "parquet"), "--history", yours)

@@ -84,3 +84,19 @@ def test_a_hub_that_fails_on_the_way_loses_nothing(hub: Hub, history: History, m
         mine(history, pause=0, api=Failing())
     assert len(history.results()) == 4
     assert mine(history, pause=0).new == 2
+
+
+@pytest.mark.parametrize("body", [b"<html>log in</html>", b"[" * 100_000, b"null", b"[1, 2]", b'["a"]'])
+def test_an_answer_that_is_none_is_one_error(hub: Hub, history: History, body: bytes) -> None:
+    hub.misbehave("GET /api/models", rewrite=lambda _: body)
+    with pytest.raises(ms.errors.HistoryError, match=r"the Hub could not be read to the end: .*run the command again"):
+        mine(history, pause=0)
+
+
+def test_a_silent_hub_is_not_waited_for_without_end(
+    hub: Hub, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_cards, "PAGE_SECONDS", 1.0)
+    hub.misbehave("GET /api/models", silent=60)
+    with pytest.raises(ms.errors.HistoryError, match="there is no answer after 1 s"):
+        mine(history, pause=0)

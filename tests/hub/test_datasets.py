@@ -75,11 +75,87 @@ def test_a_hub_that_falls_silent_while_it_lists_a_dataset_is_an_error(
 ) -> None:
     hub.dataset("me/shades", rows)
     hub.misbehave("GET .*/tree/", silent=60)
-    monkeypatch.setattr("modelselect.probe.huggingface.LISTING_SECONDS", 2.0)
+    monkeypatch.setattr("modelselect.probe.hub_files.LISTING_SECONDS", 2.0)
     begun = time.monotonic()
     with pytest.raises(DatasetError, match=r"failed: TimeoutError: there is no answer after 2 s"):
         ms.Probe.of("me/shades")
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [("HEAD", {"silent": 60}), ("GET", {"silent": 60}), ("GET", {"status": 429, "headers": {"Retry-After": "3600"}})],
+)
+def test_files_of_which_no_byte_arrives_are_not_waited_for(
+    hub: Hub, rows: dict[str, bytes], request_: str, fault: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"me/{request_}-{len(fault)}".lower()  # a thread that waits still may fill a cache of the client
+    hub.dataset(name, rows)
+    hub.misbehave(f"{request_} .*resolve.*parquet", **fault)
+    monkeypatch.setattr("modelselect.utils.downloads.STILL_SECONDS", 2.0)
+    monkeypatch.setattr("modelselect.utils.downloads.LOOKED_AFTER", 0.5)
+    begun = time.monotonic()
+    with pytest.raises(DatasetError, match=r"failed: TimeoutError: no byte has arrived for 2 s. Run again later, or"):
+        ms.Probe.of(name)
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml", "dataset_infos.json"])
+def test_a_description_without_bounds_is_not_read(
+    hub: Hub, rows: dict[str, bytes], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelselect.probe.hub_files.LARGEST_DESCRIPTION", 1000)
+    hub.dataset("me/shades", {**rows, name: b" " * 1001})
+    with pytest.raises(DatasetError, match=rf"^{name} of 'me/shades' has 1,001 bytes; expected at most 1,000"):
+        ms.Probe.of("me/shades")
+    assert not hub.count(f"GET .*resolve.*{name}")
+
+
+@pytest.mark.parametrize("file", ["/etc/hostname", "http://127.0.0.1:1/x.csv", "../../x.csv", "zip://*.csv::/x.zip"])
+def test_a_description_names_only_files_of_the_dataset(hub: Hub, rows: dict[str, bytes], file: str) -> None:
+    card = f'---\nconfigs:\n- config_name: default\n  data_files: "{file}"\n---\n'
+    hub.dataset("me/shades", {**rows, "README.md": card.encode()})
+    with pytest.raises(DatasetError, match="names a file outside that folder"):
+        ms.Probe.of("me/shades")
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault", "advice"),
+    [
+        ("GET /api/datasets/me/shades", {"status": 500}, "The Hub fails: run again later"),
+        ("GET /api/datasets/me/shades", {"status": 429}, "The Hub limits the rate of requests: run again later"),
+        ("GET /api/datasets/me/shades", {"rewrite": lambda _: b"<html>log in</html>"}, "check HF_ENDPOINT"),
+        ("GET .*parquet", {"rewrite": lambda _: b"<html>log in</html>"}, "check HF_ENDPOINT"),
+        ("GET .*parquet", {"status": 403}, "The Hub refuses access: see {page}"),
+    ],
+)
+def test_the_advice_fits_what_went_wrong(
+    hub: Hub,
+    rows: dict[str, bytes],
+    request_: str,
+    fault: dict[str, object],
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.dataset("me/shades", rows)
+    hub.misbehave(request_, **fault)
+    with pytest.raises(DatasetError) as caught:
+        ms.Probe.of("me/shades")
+    assert advice.format(page=f"{hub.url}/datasets/me/shades") in str(caught.value)
+    assert "spelling" not in str(caught.value)
+
+
+def test_rows_that_are_no_rows_say_what_is_wrong_with_them(hub: Hub) -> None:
+    hub.dataset("me/shades", {"train.csv": b'a,b\n1,2,3\n1,2,3,4,5\n"'})
+    with pytest.raises(DatasetError, match=r"ParserError: .*See .*/datasets/me/shades for what the dataset holds"):
+        ms.Probe.of("me/shades")
+
+
+def test_a_configuration_that_is_not_there_is_said(hub: Hub, rows: dict[str, bytes]) -> None:
+    hub.dataset("me/shades", rows)
+    with pytest.raises(DatasetError, match=r"Check the name of the configuration at .*/datasets/me/shades"):
+        ms.Probe.of("me/shades:other")
 
 
 def flipped(body: bytes, place: int) -> bytes:

@@ -246,6 +246,14 @@ def test_silence_ends_in_bounded_time(vit: Hub, step: str, waits: list[float], m
     assert sum(waits) < 60
 
 
+def test_a_hub_that_asks_the_client_to_wait_for_hours_is_not_waited_for(
+    vit: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelselect.utils.downloads.STILL_SECONDS", 1.0)
+    vit.misbehave(STEPS["fetch"], status=429, headers={"Retry-After": "36000"})
+    assert f"no more of {WEIGHTS} has arrived for 1 s" in row("hub:me/vit").status
+
+
 @pytest.fixture
 def nowhere(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
     """The Hub's address, where nothing is."""

@@ -247,6 +247,31 @@ def test_a_silent_hub_is_not_waited_for_without_end(
         use(REPOSITORY)
 
 
+@pytest.mark.parametrize("fault", [{"silent": 60}, {"status": 429, "headers": {"Retry-After": "36000"}}])
+def test_a_hub_that_asks_to_wait_for_hours_is_not_waited_for(
+    writer: Hub, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board("a").push_to_hub(REPOSITORY)
+    monkeypatch.setattr("modelselect.utils.downloads.STILL_SECONDS", 1.0)
+    monkeypatch.setattr("modelselect.utils.downloads.LOOKED_AFTER", 0.2)
+    writer.misbehave("GET .*/resolve/", **fault)
+    with pytest.raises(HubError, match=r"try again later \(TimeoutError: no byte has arrived"):
+        ms.Leaderboard.from_hub(REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(429, "the Hub limits the rate of requests; try again later, or log in"), (503, "the Hub fails with 503; try")],
+)
+def test_what_the_hub_answers_decides_the_advice(
+    writer: Hub, status: int, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    writer.misbehave("POST /api/repos/create", status=status)
+    with pytest.raises(HubError, match=advice):
+        board("a").push_to_hub(REPOSITORY)
+
+
 def test_an_answer_that_cannot_be_understood_is_told_in_a_line(writer: Hub) -> None:
     writer.misbehave("POST /api/repos/create", rewrite=lambda _: b'"' + b"\\ud800" * 10_000 + b'"')
     with pytest.raises(

@@ -274,7 +274,7 @@ BOX = [1.0, 2.0, 9.0, 9.0]
         (changed(boxes=[BOX, [1.0, float("nan"), 9.0, 9.0]]), "holds NaN or infinity"),
         (changed(boxes=[BOX, [1.0, 2.0, 10**400, 9.0]]), r"expected \(x, y, width, height\) for each"),
         (changed(boxes=[BOX, [1.0, 2.0, 9.0]]), r"expected \(x, y, width, height\) for each"),
-        (changed(labels=["cup"]), "has 2 boxes and 1 classes"),
+        (changed(labels=["cup"]), "has 2 boxes and 1 class;"),
         (changed(labels=["cup", None]), "a class in row 1 is None"),
         (changed(labels=["cup", 3]), "both numbers and names"),
         (changed(labels=["cup", "background"]), "a class of boxes is called 'background'"),
@@ -355,7 +355,7 @@ def test_boxes_without_a_side_are_left_out_of_a_file_and_counted(tmp_path: Path)
     annotations.insert(2, annotations[2] | {"bbox": [3.0, 4.0, 5.0, 0.0]})
     found = ms.Probe.of(write(tmp_path / "b", images, targets, annotations=annotations))
     assert found.fingerprint == expected.fingerprint
-    assert "1 boxes without a width or a height are left out." in found.remarks
+    assert "1 box without a width or a height is left out." in found.remarks
 
 
 def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
@@ -411,7 +411,7 @@ def test_one_crowded_image_does_not_make_all_others_large(monkeypatch: pytest.Mo
     corners = wholes.item(1).corners * np.tile(images[1].shape[1::-1], 2)
     kept = [box[:2].round().tolist() in crowd[:, :2].tolist() for box in corners[wholes.targets[1] > 0]]
     assert len(kept) == sum(kept) == pytest.approx(10, abs=3)
-    assert any("1 images have more than 20 boxes" in remark for remark in probe.remarks)
+    assert any("1 image has more than 20 boxes" in remark for remark in probe.remarks)
 
 
 def test_images_that_are_missing_or_of_another_size_or_outside_are_named(tmp_path: Path) -> None:
@@ -451,8 +451,8 @@ def test_a_number_without_a_name_and_an_unknown_one(tmp_path: Path) -> None:
         ({"bbox": True, "categories": ["cup"]}, "the objects in row 1 are"),
         ({"bbox": [BOX], "categories": True}, "the objects in row 1 are"),
         (3, "the objects in row 1 are"),
-        ({"bbox": [BOX]}, "1 boxes, 0 classes"),
-        ({"bbox": [BOX], "categories": ["cup", "cup"]}, "1 boxes, 2 classes"),
+        ({"bbox": [BOX]}, "1 box, 0 classes"),
+        ({"bbox": [BOX], "categories": ["cup", "cup"]}, "1 box, 2 classes"),
     ],
 )
 def test_objects_of_another_form_are_one_clear_error(objects: Any, said: str) -> None:

@@ -171,7 +171,7 @@ def test_one_image_per_class_is_a_probe_without_a_holdout(tmp_path: Path) -> Non
         ((np.eye(4), [0.5, 0.5, 0.5, 0.5]), "are 0.5 in all 4 rows"),
         ((np.eye(4), np.eye(4) / 2), "argmax"),
         ((np.eye(4), [0, 1, -2, 1]), "hold -2"),
-        ((np.eye(4), [0, 0, -1, 0]), r"one class.*1 rows are labelled -1"),
+        ((np.eye(4), [0, 0, -1, 0]), r"one class.*Labelled -1 or None, which means unlabelled: 1 row"),
         ((np.eye(4), [0, "a", None, 1]), "integer and string"),
         ((np.eye(4), ["0", "a", 1, "0"]), "integer and string"),
         ((np.eye(4), [[0], [1.5, 2], [1], [0]]), "different lengths"),

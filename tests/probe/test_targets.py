@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,3 +181,15 @@ def test_sets_of_python_are_sets_of_labels() -> None:
     for kind in (set, frozenset):
         assert Probe.of((texts, [kind(labels) for labels in lists])).fingerprint == expected.fingerprint
     assert Probe.of((texts, [{"a"}, {"b"}] * 6)).class_names == ("a", "b")
+
+
+def test_whole_numbers_too_long_for_a_computer_word_are_numbers_for_a_task_of_numbers(tmp_path: Path) -> None:
+    amounts = [str(int(value)) for value in 10.0 ** RNG.uniform(10, 24, 40)]
+    table = tmp_path / "amounts.csv"
+    table.write_text("\n".join(["text,label", *map(",".join, zip(TEXTS, amounts, strict=True))]))
+    for dataset in (str(table), (TEXTS, amounts), pd.DataFrame({"text": TEXTS, "label": amounts})):
+        probe = Probe.of(dataset, targets="numbers")
+        assert probe.targets is not None
+        assert np.allclose(np.sort(probe.targets[:, 0]), np.sort([float(amount) for amount in amounts]), rtol=1e-15)
+    with pytest.raises(DatasetError, match=r"hold '5' in row 0; expected a finite number"):
+        Probe.of((TEXTS, ["5", "1e5", *amounts[2:]]), targets="numbers")

@@ -100,7 +100,7 @@ def test_images_without_a_file_are_counted_and_an_image_may_have_another_name(tm
     text = (folder / "annotations/002.xml").read_text()
     (folder / "annotations/002.xml").write_text(text.replace("002.png", "C:\\photos\\second.png"))
     probe = ms.Probe.of(folder)
-    assert any("1 images without a file of XML are left out" in remark for remark in probe.remarks)
+    assert any("1 image without a file of XML is left out" in remark for remark in probe.remarks)
     assert probe.groups is not None
     assert len(set(probe.groups)) == 11
     (folder / "annotations/002.xml").write_text(text.replace("002.png", "../../../etc/passwd"))

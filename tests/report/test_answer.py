@@ -94,7 +94,7 @@ def test_ties_and_candidates_that_cannot_be_told_apart_are_said() -> None:
     )
     assert "distinguished" not in overlapping  # that accuracies' intervals overlap does not say it
     nothing = ms.Leaderboard((Row(ms.Candidate("shelf", "x"), failure=Failure("load", "gone")),))
-    assert answer_text(nothing) == ["None of the 1 candidates could be ranked; the table says why."]
+    assert answer_text(nothing) == ["The only candidate could not be ranked; the table says why."]
 
 
 def run(code: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from modelselect.errors import Failure
 from modelselect.leaderboard.leaderboard import Row
 from modelselect.ranking.expectation import Expectation
 from modelselect.report import page as pages
+from tests.report import material
 from tests.report.material import EVIL, EVIL_NAME, evil_board, long_board
 
 MOST_BYTES = 2_000_000
@@ -81,6 +82,22 @@ def test_what_comes_from_outside_is_text_and_never_markup(page: str) -> None:
     )
     for text in (*texts, " the budget ended", " too large", " 20m", " still open", " verify"):
         assert f"{EVIL}{text}" in shown, text
+
+
+def test_control_characters_and_marks_of_direction_do_not_reach_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turning = "\x1b]0;x\x07\x00\u202e\u2066\x85"
+    monkeypatch.setattr(material, "EVIL", EVIL + turning)
+    monkeypatch.setattr(material, "EVIL_NAME", EVIL_NAME + turning)
+    monkeypatch.setattr(pages, "ROWS_OF_A_PAGE", 1)
+    evil_board().report(tmp_path / "board.html")
+    page = (tmp_path / "board.html").read_text(encoding="utf-8")
+    assert EVIL in "".join(Elements(page).texts)
+    rest = json.loads(re.findall(r'<script type="application/json" id="rest">(.*?)</script>', page)[0])
+    written = page + json.dumps(rest, ensure_ascii=False)
+    assert EVIL_NAME in written
+    assert not set(written) & (set(turning) - set("]0;x"))
 
 
 def test_only_the_pages_own_script_may_run(page: str) -> None:

@@ -213,7 +213,7 @@ def test_code_that_is_not_trusted_is_no_choice(far: FarZoo, data: Any, monkeypat
     assert names == ["b3"]
     assert "1 with code of their own, which could do anything on this computer" in found.statement[-1]
     assert choice(data, trust_remote_code=True)[0] == ["b3", "b4"]
-    with pytest.raises(InvalidInputError, match="none of 1 candidates can be taken: 1 with code of their own"):
+    with pytest.raises(InvalidInputError, match="no candidate can be taken: 1 with code of their own"):
         choice(data, "far:b4", limit=1)
 
 

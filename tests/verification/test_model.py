@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import modelselect as ms
 from modelselect.errors import CandidateError, InvalidInputError, ModelSelectError
@@ -20,7 +21,7 @@ from modelselect.leaderboard.leaderboard import Row
 from modelselect.probe.images import Reading
 from modelselect.store.store import Store
 from modelselect.verification.model import Model
-from modelselect.verification.signature import SIGNATURE
+from modelselect.verification.signature import SIGNATURE, Signature
 from tests.hub import models
 from tests.verification.tuned import NAMES, TEXTS, put, tuned_row
 
@@ -245,6 +246,14 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
     assert found.labels == expected.labels
 
 
+@pytest.mark.parametrize("key", ["labels", "modality", "reading", "targets", "unit"])
+@pytest.mark.parametrize("wrong", [{"mode": 1}, [["a"]], 1.5, None, "x"], ids=str)
+def test_a_description_that_says_nothing_is_one_error(key: str, wrong: Any) -> None:
+    described = {"labels": ["a"], "modality": "image", "reading": {"mode": None}, "targets": "numbers", "unit": "row"}
+    assert Signature.of_description(described) is not None
+    assert Signature.of_description(described | {key: wrong}) is None
+
+
 @pytest.mark.parametrize("name", ["modelselect.json", "config.json"])
 def test_a_description_without_an_end_is_one_error(name: str) -> None:
     row, _ = tuned_row("embedded:resnet.letters")
@@ -252,4 +261,26 @@ def test_a_description_without_an_end_is_one_error(name: str) -> None:
     with Path("winner", name).open("r+b") as file:
         file.truncate(1 << 36)
     with pytest.raises(ModelSelectError, match=r"does not say what the model takes|has 68,719,476,736 bytes"):
+        ms.load("winner")
+
+
+@pytest.mark.parametrize("change", ["no head", "no bias", "a vector", "three axes", "two files"])
+def test_fine_tuned_weights_without_a_head_are_one_error(change: str) -> None:
+    row, _ = tuned_row("embedded:resnet.letters")
+    row.save("winner")
+    path = Path("winner", "model.safetensors")
+    arrays = load_file(path)
+    wrong = {"a vector": np.zeros(3, np.float32), "three axes": np.zeros((2, 3, 4), np.float32)}.get(change)
+    for name in ("head.weight", "head.bias"):
+        if change == "no head" or (change == "no bias" and name == "head.bias"):
+            del arrays[name]
+    if wrong is not None:
+        arrays["head.weight"] = wrong
+    save_file(arrays, path)
+    if change == "two files":
+        path.rename("winner/one.safetensors")
+        weights = {"a": "one.safetensors", "b": "two.safetensors"}
+        Path("winner", "two.safetensors").write_bytes(Path("winner", "one.safetensors").read_bytes())
+        Path("winner", "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    with pytest.raises(CandidateError, match=r"weights hold no head; expected|are in 2 files; expected one model"):
         ms.load("winner")

@@ -24,6 +24,9 @@ DEEPEST = 50
 DESCRIPTIONS = (".json", ".txt", ".jinja", ".py")
 """How the names of files end that describe a model."""
 
+_LONGEST_KEY = 200
+"""Characters of a key that are looked at. Keys of configurations have some 40."""
+
 _OF_LAYERS = re.compile(r"(^|_)(layers?|depths?|blocks?|stages?)$|^num_\w*(layers|blocks|stages)$")
 _OF_REFERENCES = ("backbone", "base_model_name_or_path", "checkpoint_path")
 _OF_FILES = ("checkpoint_path", "configuration_files", "fast_tokenizer_files", "transformers_weights")
@@ -66,8 +69,7 @@ def check_configuration(configuration: Mapping[str, Any], tensors: int) -> None:
         tensors: number of tensors in the weights.
     """
     most = max(MOST_LAYERS, tensors)
-    for path, value in _values(configuration, "", 0):
-        name = _last_name(path)
+    for path, name, value in _values(configuration, "", "", 0):
         is_count = isinstance(value, int | float) and not isinstance(value, bool)
         if is_count and _OF_LAYERS.search(name) and value > most:
             raise CandidateError(
@@ -88,8 +90,8 @@ def check_usual_files(folder: Path) -> None:
     Only files with the usual names are checked before a library reads them, and only these are part of the revision.
     """
     for file in ("config.json", "tokenizer_config.json"):
-        for path, value in _values(read_json(folder / file), "", 0):
-            if _last_name(path) in _OF_FILES and value and value not in _USUAL_FILES:
+        for path, name, value in _values(read_json(folder / file), "", "", 0):
+            if name in _OF_FILES and value and value not in _USUAL_FILES:
                 raise CandidateError(
                     f"the {file} asks for another file in place of the usual one ({path} is {value!r}), which is not "
                     "read. Give that file the usual name, and leave out the key"
@@ -131,19 +133,16 @@ def without_network() -> Iterator[None]:
                 constants.HF_HUB_OFFLINE = _Offline.before
 
 
-def _last_name(path: str) -> str:
-    """The last key of a path, without the places in lists behind it."""
-    return re.sub(r"(\[\d+\])+$", "", path).rsplit(".", 1)[-1]
-
-
-def _values(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+def _values(value: Any, path: str, name: str, depth: int) -> Iterator[tuple[str, str, Any]]:
+    """The path of each value, its last key, without the places in lists behind it, and the value."""
     if depth > DEEPEST:
         raise CandidateError(f"the config.json is nested more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _values(inner, f"{path}.{key}" if path else str(key), depth + 1)
+            short = str(key)[:_LONGEST_KEY]
+            yield from _values(inner, f"{path}.{short}" if path else short, short.rsplit(".", 1)[-1], depth + 1)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _values(inner, f"{path}[{index}]", depth + 1)
+            yield from _values(inner, f"{path}[{index}]", name, depth + 1)
     else:
-        yield path, value
+        yield path, name, value

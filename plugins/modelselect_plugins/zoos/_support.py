@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from modelselect.candidates.metadata import metadata_fault
 from modelselect.errors import CandidateError, ExpressionError, StoreError, did_you_mean
+from modelselect.hub import LARGEST_DESCRIPTION
+from modelselect.probe.images import UnreadableError, content_of
 from modelselect.store.store import Store
 from modelselect.utils.paths import expanded
 from modelselect.utils.versions import numeric_versions
@@ -74,13 +76,16 @@ def language_codes(given: Any) -> tuple[str, ...] | None:
 
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one if the file is missing, damaged, or holds something else."""
-    try:
-        if not file.is_file():  # a pipe or a device would never end
-            return {}
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
+    content = json_of(file)
     return content if isinstance(content, dict) else {}
+
+
+def json_of(file: Path) -> Any:
+    """The value in a JSON file; None if the file is missing, damaged, too large, or no file."""
+    try:
+        return json.loads(content_of(file, LARGEST_DESCRIPTION))
+    except (UnreadableError, OSError, ValueError, RecursionError):
+        return None
 
 
 LONGEST_SIDE = 10_000

@@ -55,7 +55,7 @@ from modelselect_plugins.zoos._torchvision import torchvision_folder
 from modelselect_plugins.zoos._transformers import models as transformers_models
 from modelselect_plugins.zoos._transformers import texts as transformers_texts
 from modelselect_plugins.zoos._transformers import zero_shot
-from modelselect_plugins.zoos._weights import CONFIGURATION, check_for_other_kinds
+from modelselect_plugins.zoos._weights import CONFIGURATION, WEIGHTS, check_for_other_kinds
 
 if TYPE_CHECKING:
     import torch
@@ -211,6 +211,8 @@ def _fine_tuned(folder: Folder, candidate: Candidate, trust_remote_code: bool) -
         raise CandidateError(
             f"the model was fine-tuned from {folder.configuration[ORIGIN]!r}, which cannot be loaded here ({error})"
         ) from error
+    if len(folder.weights) != 1:
+        raise CandidateError(f"the fine-tuned weights are in {len(folder.weights)} files; expected one {WEIGHTS}")
     (weights,) = folder.weights
     try:
         arrays = load_file(weights)

@@ -368,7 +368,7 @@ def test_a_query_has_its_ten_best_documents_and_the_others_are_left_out() -> Non
         f"text {number}" for number in range(4, 14)
     }
     assert not {f"text {number}" for number in range(4)} & {probe.item(row) for row in range(len(probe))}
-    assert "1 queries have more than 10 relevant documents" in str(probe.remarks)
+    assert "1 query has more than 10 relevant documents" in str(probe.remarks)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -99,6 +99,13 @@ def test_the_revision_covers_every_file_that_a_tokenizer_of_transformers_reads()
     assert read - {"normalizer.json"} <= {*texts.FILES}  # Whisper's, which is for its answers
 
 
+@pytest.mark.parametrize("key", ["a" * 100_000, "[1]" * 30_000 + "x"], ids=["letters", "brackets"])
+def test_long_keys_of_a_configuration_take_no_time(key: str) -> None:
+    begun = time.perf_counter()
+    _bounds.check_configuration({key: [0] * 2000}, 10)
+    assert time.perf_counter() - begun < 5
+
+
 def test_a_description_may_not_be_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bounds, "LARGEST_DESCRIPTION", 100)
     (tmp_path / "tokenizer.json").write_text("x" * 101)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -450,6 +451,20 @@ def test_the_encoder_of_an_old_folder_of_sentence_transformers_is_in_a_folder_of
     for pattern in ("a", "*"):
         assert only(pattern).name == "a/0_BERT"
         assert load(pattern).read.pooling == "cls"
+
+
+@pytest.mark.parametrize("place", [None, "x" * 5000, "\0", "\ud800", 5, "["])
+def test_modules_that_cannot_be_read_cost_no_other_folder(here: Path, place: Any) -> None:
+    text_folder(here / "a")
+    (here / "b").mkdir()
+    file = here / "b" / "modules.json"
+    if place is None:
+        os.mkfifo(file)
+    else:
+        file.write_text("[" * 100_000 if place == "[" else json.dumps([{"path": place, "type": ".Pooling"}]))
+    assert only("*").name == "a"
+    shutil.copy(here / "a" / "config.json", here / "b")
+    assert len(list(ZOO.search("*"))) == 2
 
 
 @pytest.mark.parametrize(("family", "pooling"), [("CLIP", "last"), ("Siglip", "pooler"), ("ChineseCLIP", "cls")])

@@ -112,7 +112,7 @@ class Folder:
             try:
                 index = json.loads(content_of(self.path / SHARDS, LARGEST_DESCRIPTION))
                 names = sorted(set(index["weight_map"].values()))
-            except (UnreadableError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+            except Exception as error:  # the file may hold anything
                 raise CandidateError(f"the {SHARDS} cannot be read ({one_line(error)})") from None
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
                 raise CandidateError(f"the {SHARDS} names files outside its folder")

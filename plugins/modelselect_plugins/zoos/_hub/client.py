@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelselect.errors import CandidateError
 from modelselect.hub import LARGEST_DESCRIPTION
+from modelselect.utils import downloads
 from modelselect.utils.digests import digest as digest_of
 from modelselect.utils.threads import in_thread
 from modelselect_plugins.zoos._bounds import DESCRIPTIONS
@@ -420,14 +421,16 @@ def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:
                 found.add((path.name, path.stat().st_mtime))
         return found
 
-    left_over = begun()
+    seen = left_over = begun()
     got = in_thread(fetch, "hub-download")
-    until: float | None = time.monotonic() + STALL_SECONDS
-    while not wait([got], None if until is None else min(1.0, STALL_SECONDS)).done:
-        if not begun() <= left_over:
-            until = None  # from here on, the client notices silence itself
-        elif until is not None and time.monotonic() > until:
-            raise TimeoutError(f"the Hub has not begun to send {file} for {STALL_SECONDS:.0f} s")
+    what, seconds, since = f"the Hub has not begun to send {file}", STALL_SECONDS, time.monotonic()
+    while not wait([got], min(1.0, STALL_SECONDS)).done:
+        if (now := begun()) != seen and not now <= left_over:
+            # From here on, the client notices silence itself, unless the Hub has asked it to wait for days.
+            what, seconds, since = f"no more of {file} has arrived", downloads.STILL_SECONDS, time.monotonic()
+        elif time.monotonic() - since > seconds:
+            raise TimeoutError(f"{what} for {seconds:.0f} s")
+        seen = now
     return got.result()
 
 

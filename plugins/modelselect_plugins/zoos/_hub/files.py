@@ -83,7 +83,7 @@ def shards(index: Path) -> list[str]:
         return []
     try:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise CandidateError(f"the {index.name} cannot be read ({one_line(error)})") from None
     outside = [name for name in names if not isinstance(name, str) or _SHARD.fullmatch(name) is None]
     if outside:

@@ -109,7 +109,7 @@ def _form(path: Path, trust_remote_code: bool) -> str:
     """The library that loads it, from its configuration."""
     try:
         configuration = json.loads((path / CONFIGURATION).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CandidateError(f"the {CONFIGURATION} cannot be read ({one_line(error)})") from None
     if isinstance(configuration, dict):
         if is_timms(configuration):

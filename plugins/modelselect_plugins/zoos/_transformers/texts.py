@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelselect.errors import CandidateError, ExpressionError, did_you_mean
-from modelselect_plugins.zoos._support import read_json, required
+from modelselect_plugins.zoos._support import json_of, read_json, required
 
 POOLINGS: Mapping[str, str] = {
     "mean": "the mean of the last layer over the text's tokens",
@@ -221,24 +220,24 @@ def stated_pooling(path: Path) -> str | None:
 
 def encoder_folder(path: Path) -> Path | None:
     """The folder of the encoder inside a folder of old sentence-transformers; None if there is none."""
+    modules = json_of(path / "modules.json")
     try:
-        modules = json.loads((path / "modules.json").read_bytes())
         inner = path / Path(str(modules[0]["path"])).name  # always in this folder, whatever the path says
-    except (OSError, ValueError, LookupError, TypeError):
+        return inner if inner != path and (inner / "config.json").is_file() else None
+    except (OSError, LookupError, TypeError):
         return None
-    return inner if inner != path and (inner / "config.json").is_file() else None
 
 
 def _pooling_file(path: Path) -> Path | None:
     if not (path / "modules.json").is_file() and encoder_folder(path.parent) == path:
         path = path.parent
+    modules = json_of(path / "modules.json")
     try:
-        modules = json.loads((path / "modules.json").read_bytes())
         folder = next(module["path"] for module in modules if module["type"].endswith(".Pooling"))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        file = path / Path(str(folder)).name / "config.json"  # always in this folder, whatever the path says
+        return file if file.is_file() else None
+    except (OSError, LookupError, TypeError, AttributeError, StopIteration):
         return None
-    file = path / Path(str(folder)).name / "config.json"  # always in this folder, whatever the path says
-    return file if file.is_file() else None
 
 
 def length_of(path: Path, configuration: Mapping[str, Any], settings: TextSettings) -> int:
