@@ -406,7 +406,7 @@ class Settings:
     extractor: str | None = setting(
         None,
         expect("the name of an extractor, such as 'onnx', or None", lambda name: isinstance(name, str | None)),
-        "What computes the forward pass: onnx for ONNX Runtime, fused for layers without batch normalisation.",
+        "What computes the forward pass: onnx for ONNX Runtime, fused for fewer layers.",
         Option(str, shown="what suits the device"),
     )
     fine_tuning: FineTuning | None = setting(

@@ -94,7 +94,7 @@ def select(dataset: Any, candidates: Any = None, **settings: Unpack[Keywords]) -
         compile: whether to compile each candidate with `torch.compile`. That takes seconds or minutes for each, makes
             the forward pass faster, and pays for large probes on a GPU.
         extractor: name of the extractor that computes the forward pass, such as `"onnx"` (ONNX Runtime on the CPU,
-            which needs the extra `onnx`) or `"fused"` (no batch normalisations on the CPU). None takes the one that
+            which needs the extra `onnx`) or `"fused"` (fewer layers on the CPU). None takes the one that
             suits the device.
         fine_tuning: the recipe for the top k; None for as much of the default recipe as fits `max_time`.
         epochs: number of passes over the training rows at most, instead of the recipe's; None for the recipe's.
