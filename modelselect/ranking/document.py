@@ -124,7 +124,7 @@ def check_budget(record: Any, where: str) -> None:
     _check(record, where, asked=Any, spent=Mapping[str, Any], stages=tuple[Mapping[str, Any], ...])
     _check(record["spent"], f"{where}.spent", seconds=float | None, passes=float)
     for number, stage in enumerate(record["stages"]):
-        _check(stage, f"{where}.stages[{number}]", stage=Any, candidates=Any, seconds=float | None, decision=Any)
+        _check(stage, f"{where}.stages[{number}]", stage=Any, candidates=int, seconds=float | None, decision=Any)
 
 
 def _check(record: Any, where: str, **parts: Any) -> None:
