@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelselect.candidates.backbone import Backbone, Reader
 from modelselect.candidates.candidate import Candidate
 from modelselect.candidates.inspection import READING, reader_for
-from modelselect.candidates.modules import device_of, half_or_double, weights_digest
+from modelselect.candidates.modules import alone_with, device_of, half_or_double, weights_digest
 from modelselect.candidates.preprocessing import CallablePreprocessing
 from modelselect.candidates.readers import OwnReader
 from modelselect.candidates.zoo import OWN_MODULES, Zoo
@@ -83,9 +83,10 @@ class ModuleZoo(Zoo):
                 with contained():
                     metadata["parameters"] = sum(parameter.numel() for parameter in module.parameters())
                     preprocessing = self._preprocessings[name] = self._preprocessing(own.transform)
-                    key = self._keys[name] = module_key(module)
                     reading = READING if own.read is None else code_key(own.read)
-                    revision = weights_digest(module, key.digest, preprocessing.key, reading)[:16]
+                    with alone_with(module):  # or hooks of another thread would be in its key
+                        key = self._keys[name] = module_key(module)
+                        revision = weights_digest(module, key.digest, preprocessing.key, reading)[:16]
             except CandidateError as error:
                 self._refused[name] = error
             except Exception as error:  # a caller's module or transform may raise anything

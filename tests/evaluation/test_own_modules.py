@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,30 @@ class Deep(torch.nn.Module):
         for layer in self.layers[: self.setting.layers]:
             x = layer(x)
         return x.mean((2, 3))
+
+
+def test_a_module_that_another_thread_watches_has_the_same_key() -> None:
+    from modelselect.candidates.watching import watch
+    from modelselect.evaluation.own_modules import ModuleZoo, OwnModule
+
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    rows = np.zeros((4, 8, 8, 3), np.uint8)
+    zoo = ModuleZoo({"net": OwnModule(module)}, ms.Probe.of((rows, [0, 0, 1, 1])))
+    (alone,) = zoo.search("net")
+    started, looked = threading.Event(), threading.Event()
+
+    def run() -> torch.Tensor:
+        started.set()
+        looked.wait(0.5)  # the other thread waits for the end of this
+        return module(torch.zeros(1, 3, 8, 8))
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch, module, run, lambda name, part: True)
+        started.wait()
+        (meanwhile,) = zoo.search("net")
+        looked.set()
+        watching.result()
+    assert meanwhile.revision == alone.revision
 
 
 def test_modules_that_differ_only_in_their_weights_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
