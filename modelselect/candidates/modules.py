@@ -60,9 +60,9 @@ def in_evaluation_mode(*modules: torch.nn.Module) -> Iterator[None]:
         for part in parts:
             threads, earlier = _EVALUATED.get(part, (0, part.training))
             _EVALUATED[part] = threads + 1, earlier
+    try:
         for module in modules:
             module.eval()
-    try:
         yield
     finally:
         with _EVALUATING:

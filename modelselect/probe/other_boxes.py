@@ -15,7 +15,7 @@ YOLO, LABELME = ".txt", ".json"
 """Suffixes of the files."""
 
 _FORMS = {
-    YOLO: ("YOLO", re.compile(rb"\s*\d+([ \t]+-?\d*\.?\d+(e-?\d+)?){4,}\s*($|[\r\n])", re.IGNORECASE)),
+    YOLO: ("YOLO", re.compile(rb"\s*\d+([ \t]+-?(\d+(\.\d+)?|\.\d+)(e-?\d+)?){4,}\s*($|[\r\n])", re.IGNORECASE)),
     LABELME: ("LabelMe", re.compile(rb'\s*\{.*"(shapes|imagePath)"\s*:', re.DOTALL)),
 }
 """By suffix: who writes such files, and how they begin. Of YOLO: a class, and four or more numbers."""

@@ -59,3 +59,21 @@ def test_a_module_is_in_evaluation_mode_until_the_last_thread_has_left() -> None
         assert one.training
         assert not any(part.training for part in other.modules())
     assert {part: part.training for part in modes} == modes
+
+
+def test_a_module_that_refuses_evaluation_mode_leaves_no_trace() -> None:
+    class Refuses(nn.Module):
+        refuses = True
+
+        def train(self, mode: bool = True) -> Refuses:
+            if self.refuses and not mode:
+                raise RuntimeError
+            return super().train(mode)
+
+    module = Refuses()
+    with pytest.raises(RuntimeError), in_evaluation_mode(module):
+        pass
+    module.refuses = False
+    with in_evaluation_mode(module):
+        assert not module.training
+    assert module.training

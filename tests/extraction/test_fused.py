@@ -300,6 +300,41 @@ def test_a_network_that_departs_from_its_first_rows_is_computed_as_it_is(otherwi
     assert_same(backbone(trained(Changing(otherwise))), probe)
 
 
+class OtherwiseAtTheEnd(Net):
+    """Which does something else with its last batch alone."""
+
+    def __init__(self, otherwise: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.otherwise = otherwise
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        is_last = len(x) == ROWS % 8
+        made = self.otherwise(self, x) if is_last else self.norm(self.conv(x)).relu()
+        return self.head(made.mean((2, 3)))
+
+
+def assigned(net: Any, x: torch.Tensor) -> torch.Tensor:
+    made = net.conv(x)
+    made[:, :4] = 0.7
+    return net.norm(made).relu()
+
+
+def listed(net: Any, x: torch.Tensor) -> torch.Tensor:
+    made = net.conv(x)
+    largest = max(max(map(max, row[0])) for row in made.tolist())
+    return net.norm(made).relu() * (1 + abs(largest))
+
+
+def read_late(net: Any, x: torch.Tensor) -> torch.Tensor:
+    normalised = net.norm(net.conv(x))
+    return normalised.relu() + normalised
+
+
+@pytest.mark.parametrize("otherwise", [assigned, listed, read_late])
+def test_a_departure_in_a_later_batch_is_noticed(otherwise: Any, probe: ms.Probe) -> None:
+    assert_same(backbone(trained(OtherwiseAtTheEnd(otherwise))), probe)
+
+
 def test_threads_share_a_module(probe: ms.Probe) -> None:
     network = backbone(trained(Net()))
     expected = CPU.extract(network, probe, FIELDS, batch_size=4)

@@ -53,7 +53,8 @@ def test_a_table_of_labels_counts_whatever_lies_beside_the_images(tmp_path: Path
     assert set(ms.Probe.of(str(tmp_path)).class_names) == {"cat", "dog"}
 
 
-def test_captions_beside_images_are_no_boxes(tmp_path: Path) -> None:
-    write(tmp_path, "images", "labels", "2 dogs and 3 cats in 4 rooms\n")
+@pytest.mark.parametrize("caption", ["2 dogs and 3 cats in 4 rooms\n", "1000 " * 40 + "dogs\n"])  # at once
+def test_captions_beside_images_are_no_boxes(caption: str, tmp_path: Path) -> None:
+    write(tmp_path, "images", "labels", caption)
     with pytest.raises(DatasetError, match="holds 6 images but no class folders"):
         ms.Probe.of(str(tmp_path))

@@ -6,6 +6,7 @@ the calls of these steps hand their input on. The module itself stays as it is, 
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,6 +132,7 @@ class Fused(TorchFunctionMode):
         self._open: dict[
             int, tuple[torch.Tensor, Sequence[Step]]
         ] = {}  # outputs, and steps that are still to be called
+        self._passed: dict[int, weakref.ref[torch.Tensor]] = {}  # inputs of steps, which hold the steps' output
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Keywords | None = None
@@ -140,14 +142,14 @@ class Fused(TorchFunctionMode):
             tensor, steps = self._open[id(args[0])]
             if _step(function, args, kwargs) == steps[0]:
                 del self._open[id(tensor)]
-                return self._with_open(tensor, steps[1:])
+                self._passed[id(tensor)] = weakref.ref(tensor)
+                return self._with_open(tensor.detach(), steps[1:])
         rows, convolution = _convolution(function, args, kwargs) or (None, None)
         fusion = self._fusions.get(id(convolution.weight)) if convolution else None
         if rows is None or fusion is None:
-            output = function(*args, **kwargs)
-            if self._open and _has_tensor(output):
+            if not _describes(function):
                 self._check_closed(args, kwargs)
-            return output
+            return function(*args, **kwargs)
         self._check_closed(args, kwargs)
         if convolution != fusion.convolution:
             raise DepartedError
@@ -156,6 +158,7 @@ class Fused(TorchFunctionMode):
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         left = len(self._open)
         self._open.clear()
+        self._passed.clear()
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         if left and kind is None:
             raise DepartedError
@@ -166,8 +169,10 @@ class Fused(TorchFunctionMode):
         return tensor
 
     def _check_closed(self, args: Sequence[Any], kwargs: Keywords) -> None:
-        if any(id(tensor) in self._open for tensor in _tensors((args, *kwargs.values()))):
-            raise DepartedError
+        for tensor in _tensors((args, *kwargs.values())):
+            passed = self._passed.get(id(tensor))
+            if id(tensor) in self._open or (passed and passed() is tensor):
+                raise DepartedError
 
 
 @dataclass
@@ -219,7 +224,7 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         output = function(*args, **kwargs)
-        if not _has_tensor(output):
+        if _describes(function):
             return output
         for tensor in _tensors((args, *kwargs.values())):
             if id(tensor) in self._made:
@@ -311,8 +316,16 @@ _STEPS: dict[Any, Callable[..., Step | None]] = {
 }
 
 
-def _has_tensor(value: Any) -> bool:
-    return next(_tensors((value,)), None) is not None
+_DESCRIBING = {
+    *(getattr(torch.Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout", "requires_grad")),
+    *(getattr(torch.Tensor, name) for name in ("size", "dim", "numel", "stride", "__len__", "is_contiguous")),
+    *(torch.Tensor.is_floating_point, torch.is_floating_point, torch.numel),
+}
+
+
+def _describes(function: Any) -> bool:
+    """Whether a function reads no values of a tensor, and changes none."""
+    return function in _DESCRIBING
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:
