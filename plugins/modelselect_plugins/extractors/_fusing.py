@@ -10,7 +10,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.nn import functional
@@ -26,16 +26,23 @@ class DepartedError(Exception):
 
 
 class _Call:
-    """What a call was given; equal to another one with the same tensors (the same ones, not equal ones) and numbers."""
+    """What a call was given; equal to another one with the same tensors, unchanged, and the same numbers."""
+
+    def __post_init__(self) -> None:
+        self._key = tuple(_identity(each) if isinstance(each, torch.Tensor) else each for each in vars(self).values())
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._key() == other._key()
+        return isinstance(other, _Call) and type(self) is type(other) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self._key)
 
-    def _key(self) -> tuple[Any, ...]:
-        return tuple(id(value) if isinstance(value, torch.Tensor) else value for value in vars(self).values())
+
+def _identity(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Of a tensor with its present numbers."""
+    if tensor.is_inference():  # has no version
+        return id(tensor), tensor.data_ptr()
+    return id(tensor), tensor.data_ptr(), tensor._version  # noqa: SLF001 (how torch counts changes)
 
 
 @dataclass(eq=False)
@@ -129,10 +136,9 @@ class Fused(TorchFunctionMode):
     def __init__(self, fusions: Sequence[_Fusion]) -> None:
         super().__init__()
         self._fusions = {id(fusion.convolution.weight): fusion for fusion in fusions}
-        self._open: dict[
-            int, tuple[torch.Tensor, Sequence[Step]]
-        ] = {}  # outputs, and steps that are still to be called
+        self._open: dict[int, tuple[torch.Tensor, Sequence[Step]]] = {}  # outputs, and steps that are not called yet
         self._passed: dict[int, weakref.ref[torch.Tensor]] = {}  # inputs of steps, which hold the steps' output
+        self._has_departed = False
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Keywords | None = None
@@ -152,15 +158,16 @@ class Fused(TorchFunctionMode):
             return function(*args, **kwargs)
         self._check_closed(args, kwargs)
         if convolution != fusion.convolution:
-            raise DepartedError
+            self._depart()
         return self._with_open(fusion(rows), fusion.steps)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        left = len(self._open)
+        departed = self._has_departed or bool(self._open)
+        self._has_departed = False
         self._open.clear()
         self._passed.clear()
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        if left and kind is None:
+        if departed and kind is None:
             raise DepartedError
 
     def _with_open(self, tensor: torch.Tensor, steps: Sequence[Step]) -> torch.Tensor:
@@ -172,7 +179,11 @@ class Fused(TorchFunctionMode):
         for tensor in _tensors((args, *kwargs.values())):
             passed = self._passed.get(id(tensor))
             if id(tensor) in self._open or (passed and passed() is tensor):
-                raise DepartedError
+                self._depart()
+
+    def _depart(self) -> NoReturn:
+        self._has_departed = True  # also if the module goes on after an error in its layers
+        raise DepartedError
 
 
 @dataclass

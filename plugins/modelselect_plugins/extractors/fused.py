@@ -46,24 +46,22 @@ class _Reader:
         self._is_new = True
 
     def __call__(self, batch: torch.Tensor) -> Outputs:
-        from modelselect_plugins.extractors._fusing import DepartedError, watched
+        from modelselect_plugins.extractors._fusing import watched
 
         expected = None
-        if self._is_new:
-            expected, self._fused = watched(lambda: self._read(batch[:_COMPARED]))
-            self._is_new = False
-        if self._fused:
-            try:
+        try:
+            if self._is_new:
+                expected, self._fused = watched(lambda: self._read(batch[:_COMPARED]))
+                self._is_new = False
+            if self._fused:
                 with self._fused:
                     outputs = self._read(batch)
                 if expected is None or _equal(outputs, expected):
                     return outputs
-            except DepartedError:
-                pass
-            except Exception as error:
-                if expected is None or is_out_of_memory(error):
-                    raise
-            self._fused = None
+        except Exception as error:  # of the module itself, which then raises it again, or because of the fused layers
+            if is_out_of_memory(error):
+                raise
+        self._is_new, self._fused = False, None
         return self._read(batch)
 
 
