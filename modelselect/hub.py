@@ -7,7 +7,6 @@ import fnmatch
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
-from modelselect.utils.downloads import while_it_grows
+from modelselect.utils.downloads import answer_within, while_it_grows
 from modelselect.utils.http_errors import is_transport, status_of
 from modelselect.utils.text import printable
-from modelselect.utils.threads import in_thread
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -91,12 +89,13 @@ class Repository:
 
         api = self._api
         with _explained(self):
-            whole = answer_of(
-                lambda: api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id
+            whole = answer_within(
+                ANSWER_SECONDS,
+                lambda: api.create_repo(self.name, repo_type=self.kind, private=private, exist_ok=True).repo_id,
             )
         for left in reversed(range(_ATTEMPTS)):
             with _explained(self):
-                latest = str(answer_of(lambda: api.repo_info(whole, repo_type=self.kind)).sha)
+                latest = str(answer_within(ANSWER_SECONDS, lambda: api.repo_info(whole, repo_type=self.kind)).sha)
             with self._filled(fill, whole, latest) as folder, _explained(self):
                 try:
                     commit = api.upload_folder(
@@ -135,7 +134,9 @@ class Repository:
             HubError: or `raises`: the repository or the revision does not exist, or the Hub cannot be reached.
         """
         with _explained(self):
-            found = answer_of(lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision))
+            found = answer_within(
+                ANSWER_SECONDS, lambda: self._api.list_repo_files(self.name, repo_type=self.kind, revision=revision)
+            )
             return list(map(str, found))
 
     def check_may_write(self) -> None:
@@ -147,8 +148,9 @@ class Repository:
                 reached.
         """
         with _explained(self):
-            answer_of(lambda: self._api.repo_exists(self.name, repo_type=self.kind))  # refuses what is no name
-            known = answer_of(self._api.whoami)
+            # Refuses what is no name.
+            answer_within(ANSWER_SECONDS, lambda: self._api.repo_exists(self.name, repo_type=self.kind))
+            known = answer_within(ANSWER_SECONDS, self._api.whoami)
             may = known.get("auth", {}).get("accessToken", {}).get("role")
             own = [str(known["name"]), *(str(each.get("name")) for each in known.get("orgs", ()))]
         if may == "read":
@@ -175,8 +177,9 @@ class Repository:
 
         with _explained(self):
             try:
-                known = answer_of(
-                    lambda: self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind)
+                known = answer_within(
+                    ANSWER_SECONDS,
+                    lambda: self._api.get_paths_info(self.name, list(names), revision=revision, repo_type=self.kind),
                 )
                 sizes = {each.path: getattr(each, "size", 0) for each in known}
             except TimeoutError:  # the download would wait without end
@@ -231,7 +234,9 @@ def fetch_winner(repository: str, revision: str | None = None) -> Path | None:
     place = Repository(repository, "model")
     with _explained(place):
         try:
-            info = answer_of(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+            info = answer_within(
+                ANSWER_SECONDS, lambda: HfApi().model_info(repository, revision=revision, files_metadata=True)
+            )
         except (RepositoryNotFoundError, RevisionNotFoundError, TimeoutError):
             raise
         except Exception:  # the download says what is wrong; what is in the cache needs no network
@@ -292,24 +297,6 @@ def _explained(what: Repository) -> Iterator[None]:
     except Exception as error:  # also of the client, where an answer is none
         said = printable(" ".join(str(error).split())[:_LONGEST])
         raise raises(f"{what}: {_advice(error)} ({type(error).__name__}: {said})") from error
-
-
-def answer_of(ask: Callable[[], T], seconds: float | None = None) -> T:
-    """The Hub's answer. A thread that waits for one that does not come is left to itself.
-
-    Args:
-        ask: the question.
-        seconds: how long to wait; None for `ANSWER_SECONDS`.
-
-    Raises:
-        TimeoutError: there is no answer in time.
-    """
-    answer = in_thread(ask, "hub-answer")
-    seconds = ANSWER_SECONDS if seconds is None else seconds
-    wait([answer], seconds)
-    if not answer.done():
-        raise TimeoutError(f"there is no answer after {seconds:.0f} s")
-    return answer.result()
 
 
 def _advice(error: Exception) -> str:

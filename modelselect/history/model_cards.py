@@ -16,7 +16,7 @@ from typing import Any
 from modelselect.errors import HistoryError
 from modelselect.history.history import History
 from modelselect.history.records import ACCURACY, Added, Result, is_finite, is_text
-from modelselect.hub import answer_of
+from modelselect.utils.downloads import answer_within
 
 TASKS = ("image-classification", "text-classification")
 
@@ -99,7 +99,7 @@ def _pages(api: Any, task: str, limit: int | None, pause: float) -> Iterator[Seq
 
     while True:
         try:
-            found = answer_of(page, PAGE_SECONDS)
+            found = answer_within(PAGE_SECONDS, page)
         except Exception as error:  # also of the client, where an answer is none
             reason = " ".join(str(error).split()) or type(error).__name__
             raise HistoryError(

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from concurrent.futures import wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from modelselect.errors import DatasetError
 from modelselect.probe.dataset_folders import CARDS, DESCRIPTIONS, LARGEST_DESCRIPTION, check_cards, check_json
 from modelselect.probe.sizes import check_parquet
 from modelselect.utils.digests import digest, sha1
 from modelselect.utils.downloads import while_it_grows
-from modelselect.utils.threads import in_thread
-
-T = TypeVar("T")
-
-LISTING_SECONDS = 300.0
-"""Seconds within which the Hub lists the files of a dataset. `datasets` itself would wait without end."""
 
 _AT_ONCE = 1000
 """Files that `datasets` is asked for at a time; it downloads 16 of them side by side."""
 
 _DIGEST = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-
-
-def answer_of(ask: Callable[[], T]) -> T:
-    """An answer of the Hub. A thread that waits for one that does not come is left to itself.
-
-    Raises:
-        TimeoutError: there is no answer in time.
-    """
-    answer = in_thread(ask, "hub-dataset")
-    wait([answer], LISTING_SECONDS)
-    if not answer.done():
-        raise TimeoutError(f"there is no answer after {LISTING_SECONDS:.0f} s")
-    return answer.result()
 
 
 def check_description(name: str) -> None:

@@ -27,7 +27,7 @@ from modelselect.probe.columns import (
     values_of,
 )
 from modelselect.probe.dataset_folders import check_files, outside
-from modelselect.probe.hub_files import answer_of, check_description, fetch_files
+from modelselect.probe.hub_files import check_description, fetch_files
 from modelselect.probe.images import SIGNATURES, Reading, UnreadableError
 from modelselect.probe.labels import GivenLabels
 from modelselect.probe.masks import mask_columns, mask_table
@@ -38,12 +38,16 @@ from modelselect.probe.sounds import are_sounds
 from modelselect.probe.splits import WHOLE
 from modelselect.probe.tagged import tagged_columns
 from modelselect.probe.texts import blank_remark
+from modelselect.utils.downloads import answer_within
 from modelselect.utils.http_errors import is_transport, status_of
 
 _MANY_NUMBERS = re.compile(r"[\[(]?\s*\d+(\.\d*)?(\s*[\s,;]\s*\d+(\.\d*)?){8,}\s*[\])]?")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]+)*|[A-Za-z]{0,20}([-_.]?\d+)+")
 """What names a file and is no text: `train_0012`, `3f786850e387550f`."""
 _HUB_ID = re.compile(r"(?P<path>[\w.-]+/[\w.-]+)(:(?P<config>[^/:\s]+))?", re.ASCII)
+
+LISTING_SECONDS = 300.0
+"""Seconds within which the Hub lists the files of a dataset. `datasets` itself would wait without end."""
 
 
 class HuggingFaceRows(Rows):
@@ -206,8 +210,8 @@ def open_hub(path: str, config: str | None, split: str | None, *, input: Input, 
 
     expression = split if split is not None and re.search(r"[\[+]", split) else None
     try:
-        answer_of(partial(check_description, path))
-        builder = answer_of(partial(datasets.load_dataset_builder, path, config))
+        answer_within(LISTING_SECONDS, partial(check_description, path))
+        builder = answer_within(LISTING_SECONDS, partial(datasets.load_dataset_builder, path, config))
         fetch_files(path, builder)
         builder.download_and_prepare()
         loaded = builder.as_dataset(expression)

@@ -20,6 +20,19 @@ LOOKED_AFTER = 5.0
 """Seconds between two looks at the folder."""
 
 
+def answer_within(seconds: float, ask: Callable[[], T]) -> T:
+    """The answer to a question. A thread that waits for one that does not come is left to itself.
+
+    Raises:
+        TimeoutError: there is no answer in time.
+    """
+    answer = in_thread(ask, "hub-answer")
+    wait([answer], seconds)
+    if not answer.done():
+        raise TimeoutError(f"there is no answer after {seconds:.0f} s")
+    return answer.result()
+
+
 def while_it_grows(download: Callable[[], T], folder: Path) -> T:
     """The result of a download into a folder. A thread whose connection is silent is left to itself.
 

@@ -75,7 +75,7 @@ def test_a_hub_that_falls_silent_while_it_lists_a_dataset_is_an_error(
 ) -> None:
     hub.dataset("me/shades", rows)
     hub.misbehave("GET .*/tree/", silent=60)
-    monkeypatch.setattr("modelselect.probe.hub_files.LISTING_SECONDS", 2.0)
+    monkeypatch.setattr("modelselect.probe.huggingface.LISTING_SECONDS", 2.0)
     begun = time.monotonic()
     with pytest.raises(DatasetError, match=r"failed: TimeoutError: there is no answer after 2 s"):
         ms.Probe.of("me/shades")
