@@ -125,12 +125,18 @@ def _content(cell: Cell) -> str | list[str | float]:
     return parts[0] if len(parts) == 1 else parts
 
 
+_JOINERS = "\u200c\u200d"
+"""Characters within emoji, and within words of Persian and of Indian languages; they turn nothing."""
+
+
 def _shown(value: Any) -> Any:
     """A text of somebody else without control characters and marks that turn its direction; other values as they are.
 
     What jinja2 escapes is markup, and none of these.
     """
-    return printable_lines(value) if isinstance(value, str) else value
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
+        return value
+    return "".join(part if part in _JOINERS else printable_lines(part) for part in re.split(f"([{_JOINERS}])", value))
 
 
 def _is_number(text: str) -> bool:

@@ -270,7 +270,7 @@ def test_a_folder_of_corrupt_files_alone_is_an_error_whatever_share_is_allowed(t
         (tmp_path / label).mkdir()
         (tmp_path / label / "x.jpg").write_bytes(b"bad")
     for allowed in (0.1, 1.0):
-        with pytest.raises(DatasetError, match=r"2 of the 2 rows .* a/x\.jpg"):
+        with pytest.raises(DatasetError, match=r"all 2 rows .* a/x\.jpg"):
             Probe.of(tmp_path, max_corrupt=allowed)
 
 

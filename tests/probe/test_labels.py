@@ -69,7 +69,7 @@ def test_wholly_unlabelled_rows_have_no_labels_and_no_holdout() -> None:
 
 def test_minus_one_and_one_are_two_classes_only_as_the_message_advises() -> None:
     labels = [-1, 1, -1, 1]
-    with pytest.raises(DatasetError, match=r"one class, '1'.*2 rows are labelled -1.*give \[label == 1 for label in"):
+    with pytest.raises(DatasetError, match=r"one class, '1'.*unlabelled: 2 rows.*give \[label == 1 for label in"):
         Probe.of((np.eye(4), labels))
     assert Probe.of((np.eye(4), [label == 1 for label in labels])).class_names == ("False", "True")
 

@@ -178,7 +178,7 @@ def readme(folder: Path, **configurations: str) -> None:
 def test_the_configuration_in_the_readme_decides_and_several_are_refused_with_a_way_out(tmp_path: Path) -> None:
     first, _ = parquet(tmp_path / "x" / "a.parquet"), parquet(tmp_path / "y" / "b.parquet")
     readme(tmp_path, default="x/*")
-    assert "1 of the 2 tables in the folder are not read (y/b.parquet)." in Probe.of(tmp_path).remarks
+    assert "Tables in the folder that are not read: 1 of 2 (y/b.parquet)." in Probe.of(tmp_path).remarks
     readme(tmp_path, x="x/*", y="y/*")
     message = refusal(tmp_path)
     assert "Give the folder of one of them" in message
