@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelselect.errors import HubError, InvalidInputError, ModelSelectError
-from modelselect.utils.downloads import answer_within, while_it_grows
+from modelselect.utils.downloads import answer_within, hub_blobs, while_it_grows
 from modelselect.utils.http_errors import is_transport, status_of
 from modelselect.utils.text import printable
 
@@ -206,9 +206,7 @@ class Repository:
     @property
     def blobs(self) -> Path:
         """The folder in the client's cache that grows while a file is downloaded."""
-        from huggingface_hub import constants
-
-        return Path(constants.HF_HUB_CACHE, f"{self.kind}s--{self.name.replace('/', '--')}", "blobs")
+        return hub_blobs(self.kind, self.name)
 
     @property
     def _api(self) -> HfApi:

@@ -10,7 +10,7 @@ from modelselect.errors import DatasetError
 from modelselect.probe.dataset_folders import CARDS, DESCRIPTIONS, LARGEST_DESCRIPTION, check_cards, check_json
 from modelselect.probe.sizes import check_parquet
 from modelselect.utils.digests import digest, sha1
-from modelselect.utils.downloads import while_it_grows
+from modelselect.utils.downloads import hub_blobs, while_it_grows
 
 _AT_ONCE = 1000
 """Files that `datasets` is asked for at a time; it downloads 16 of them side by side."""
@@ -63,7 +63,6 @@ def fetch_files(name: str, builder: Any) -> None:
         TimeoutError: no more bytes arrive.
     """
     import datasets
-    from huggingface_hub import constants
 
     if Path(builder.cache_dir).is_dir():
         return
@@ -72,7 +71,7 @@ def fetch_files(name: str, builder: Any) -> None:
     if not urls:
         return
     manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(token=builder.token))
-    kept = Path(constants.HF_HUB_CACHE, f"datasets--{name.replace('/', '--')}", "blobs")
+    kept = hub_blobs("dataset", name)
     files: list[Path] = []
     for start in range(0, len(urls), _AT_ONCE):
         wanted = urls[start : start + _AT_ONCE]

@@ -59,9 +59,13 @@ def html(subject: Subject) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else _shown(value),
-    )  # fmt: skip
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
     script = _asset("script.js")
     return environment.get_template("page.html.jinja").render(
         policy=_policy(script),
@@ -132,9 +136,9 @@ _JOINERS = "\u200c\u200d"
 def _shown(value: Any) -> Any:
     """A text of somebody else without control characters and marks that turn its direction; other values as they are.
 
-    What jinja2 escapes is markup, and none of these.
+    Markup is as it is, too. What jinja2 escapes is markup, and none of these.
     """
-    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
+    if not isinstance(value, str) or hasattr(value, "__html__") or (value.isascii() and value.isprintable()):
         return value
     return "".join(part if part in _JOINERS else printable_lines(part) for part in re.split(f"([{_JOINERS}])", value))
 

@@ -33,6 +33,18 @@ def answer_within(seconds: float, ask: Callable[[], T]) -> T:
     return answer.result()
 
 
+def hub_blobs(kind: str, name: str) -> Path:
+    """The folder in the cache of the Hub's client that grows while a file of a repository is downloaded.
+
+    Args:
+        kind: `dataset` or `model`.
+        name: of the repository.
+    """
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"{kind}s--{name.replace('/', '--')}", "blobs")
+
+
 def while_it_grows(download: Callable[[], T], folder: Path) -> T:
     """The result of a download into a folder. A thread whose connection is silent is left to itself.
 

@@ -410,9 +410,7 @@ def _begun_in_time(fetch: Callable[[], T], name: str, file: str) -> T:
     Raises:
         TimeoutError: the download did not begin in time. The client's thread is left to itself.
     """
-    from huggingface_hub import constants
-
-    blobs = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
+    blobs = downloads.hub_blobs("model", name)
 
     def begun() -> set[tuple[str, float]]:
         found = set()
